@@ -1,0 +1,46 @@
+"""Time, randomness and keys: what the core may not take for itself, it is given through these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+Clock = Callable[[], float]
+"""Unix time in seconds."""
+
+Entropy = Callable[[int], bytes]
+"""`entropy(n)` gives n unpredictable bytes."""
+
+
+class Signer(Protocol):
+    """One agent's current Ed25519 signing key. May be a call to a key service: sign rarely."""
+
+    @property
+    def public(self) -> bytes:
+        """The 32-byte public key."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """A 64-byte RFC 8032 signature."""
+        ...
+
+
+class Keys(Protocol):
+    """The signing keys of the agents that live here. Private halves never leave the driver."""
+
+    def current(self, agent: str) -> Signer:
+        """The key that signs for `agent` now. AbsentError when the agent has none here (retired, or not ours)."""
+        ...
+
+    def upcoming(self, agent: str) -> Signer:
+        """The pre-rotated next key; its hash is already in the agent's chain. AbsentError when there is none."""
+        ...
+
+    def rotate(self, agent: str, expect: bytes) -> bytes:
+        """Make the upcoming key current and generate a new upcoming one, atomically and durably.
+
+        Conditional: nothing happens unless the current public key is `expect` (ConflictError otherwise).
+        Returns the public half of the *new* upcoming key. The order of a rotation is in usecases/identity.py:
+        the statement is stored first, so that a crash between the two is mended by running it again.
+        """
+        ...
