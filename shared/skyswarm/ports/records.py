@@ -9,7 +9,7 @@ Values called `*_json` or `envelope` are opaque bytes to the store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -225,8 +225,11 @@ class Transfers(Protocol):
         """Give the lease back undone. Idempotent; a lease of another holder is left alone."""
         ...
 
-    def finish(self, agent: str, transfer: str, number: int, holder: str, delta: Tally) -> bool:
-        """Mark done and add `delta` (with `done`=1) to the transfer's and the group's tally, in one atomic step.
+    def finish(
+        self, agent: str, transfer: str, number: int, holder: str, delta: Tally, others: Mapping[str, Tally]
+    ) -> bool:
+        """Mark done and add `delta` (with `done`=1) to the transfer's and the group's tally, and each of `others`
+        (group name → delta, e.g. `from:<agent>` for the bytes of one source) to that group's, in one atomic step.
         True the first time, False when it was done already (nothing is added). LeaseLostError."""
         ...
 
