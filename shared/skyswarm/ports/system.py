@@ -36,11 +36,18 @@ class Keys(Protocol):
         """The pre-rotated next key; its hash is already in the agent's chain. AbsentError when there is none."""
         ...
 
+    def following(self, agent: str) -> bytes:
+        """The public half of the key that the next `rotate` makes the upcoming one. It is made and kept early,
+        because the rotation statement, which is stored first, names its hash. AbsentError as above."""
+        ...
+
     def rotate(self, agent: str, expect: bytes) -> bytes:
-        """Make the upcoming key current and generate a new upcoming one, atomically and durably.
+        """Make the upcoming key current and the following one upcoming, and generate a new following one,
+        atomically and durably.
 
         Conditional: nothing happens unless the current public key is `expect` (ConflictError otherwise).
-        Returns the public half of the *new* upcoming key. The order of a rotation is in usecases/identity.py:
-        the statement is stored first, so that a crash between the two is mended by running it again.
+        Returns the public half of the *new* upcoming key (the `following` of before). The order of a rotation is
+        in usecases/identity.py: the statement is stored first, so that a crash between the two is mended by
+        running it again.
         """
         ...

@@ -8,7 +8,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`kind` names a use case, `body_json` its arguments. `dedup`: while a task of that name waits, another is not added."""
+    """`kind` names a use case, `body_json` its arguments. `dedup`: while a task of that name waits at this agent,
+    another is not added; the waiting one is then due at the earlier of both times. A task in the hands of a
+    worker may have begun, so it does not count as waiting; given back, it merges into one that waits."""
 
     agent: str
     kind: str
