@@ -1,6 +1,7 @@
 """One HTTP request and its answer as plain values: what every front door builds and every edge app takes.
 
-Law: no socket, no framework, no routing here. Whoever serves a Response closes it: a FileRange owns its descriptor.
+Law: no socket, no framework, no routing here. Whoever serves a Response closes it: a FileRange owns its
+descriptor.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came. `path` and `query` (without '?') are still percent-encoded, `headers` have lower-case names;
-    a header sent twice is joined with ', '. `body` was read whole, up to the server's limit."""
+    """A request as it came. `path` and `query` (without '?') are still percent-encoded, `headers` have lower-case
+    names; a header sent twice is joined with ', '. `body` was read whole, up to the server's limit."""
 
     method: str
     authority: str
@@ -27,14 +28,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class FileRange:
-    """`length` bytes from `offset` of an open file. The receiver of this value owns `fd` and closes it once."""
+    """`length` bytes from `offset` of an open file. Who receives this value owns `fd`, closes it once."""
 
     fd: int
     offset: int
     length: int
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes, for servers without sendfile. Ends early when the file was cut; the caller must notice."""
+        """The bytes, for servers without sendfile. They end early when the file was cut: count them."""
         offset, end = self.offset, self.offset + self.length
         while offset < end:
             data = os.pread(self.fd, min(_CHUNK, end - offset), offset)
@@ -50,7 +51,7 @@ class FileRange:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer. The server adds Content-Length from the body unless `headers` has one (an answer to HEAD)."""
+    """An answer. The server adds the body's Content-Length unless `headers` has one (an answer to HEAD)."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
