@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from skyswarm.errors import NoteError, TooLargeError
+from skyswarm.errors import NoteError, SignatureError, TooLargeError
 from skyswarm.messages.keys import verify as verify_ed25519
 
 MAX_NOTE = 128 * 1024
@@ -127,7 +127,7 @@ class SignedNote:
                 out.append((key, None))
             else:
                 if len(one.signature) != 72:
-                    raise NoteError("a cosignature is 8 bytes of time and 64 of signature")
+                    raise SignatureError("a cosignature is 8 bytes of time and 64 of signature")
                 when = int.from_bytes(one.signature[:8], "big")
                 verify_ed25519(key.public, cosigned(self.text, when), one.signature[8:])
                 out.append((key, when))
