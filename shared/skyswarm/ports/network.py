@@ -40,3 +40,8 @@ class Fetcher(Protocol):
         SourceUnreachableError (no connection, cut in the middle). Empty when `length` is 0.
         """
         ...
+
+    def small(self, url: str, limit: int) -> bytes:
+        """A whole object of at most `limit` bytes, its size not known before. Errors as `read`, and
+        TooLargeError when it is longer."""
+        ...

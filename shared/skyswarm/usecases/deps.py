@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skyswarm.ports.network import Fetcher, Peers
 from skyswarm.ports.records import (
@@ -18,11 +18,17 @@ from skyswarm.ports.records import (
 from skyswarm.ports.storage import Storages
 from skyswarm.ports.system import Clock, Entropy, Keys
 from skyswarm.ports.work import Tasks
+from skyswarm.usecases.costs import Prices
+from skyswarm.usecases.limits import Limits
+from skyswarm.usecases.pace import Pace
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """All ports. Nothing in here belongs to one agent: the agent is an argument of every call."""
+    """All ports. Nothing in here belongs to one agent: the agent is an argument of every call.
+
+    `pace` and `cache` are this process's own hints: losing them loses nothing.
+    """
 
     statements: Statements
     announcements: Announcements
@@ -39,3 +45,7 @@ class Deps:
     fetcher: Fetcher
     clock: Clock
     entropy: Entropy
+    prices: Prices
+    limits: Limits = field(default_factory=Limits)
+    pace: Pace = field(default_factory=Pace)
+    cache: dict[tuple[str, str], object] = field(default_factory=dict)

@@ -1,0 +1,150 @@
+"""The state of one transfer: what is stored, which states follow which, and how it is changed safely.
+
+Law: a job is changed only through `change`, a read-decide-write loop over a conditional write, so that any number
+of functions may act on one transfer at once. Counters are not in here: they are the Tally of the Transfers port.
+States (`shared/spec/transfers.md`):
+
+    queued → planning → moving → settling → done
+    any of the first three → paused | cancelled | stopped (cap, disk) | failed | refused;  all but done, cancelled → resumed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from skyswarm.errors import ConflictError, SkyError, UnknownTransferError
+from skyswarm.messages import canonical
+from skyswarm.ports.records import Transfer
+from skyswarm.usecases.deps import Deps
+
+ACTIVE = frozenset({"queued", "planning", "moving", "settling"})
+RESUMABLE = frozenset({"paused", "stopped", "failed", "refused"})
+ENDED = frozenset({"done", "cancelled"})
+MAX_JOB = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """One agent that may serve this transfer. `state`: active, or dropped with its reason."""
+
+    agent: str
+    endpoint: str
+    storage: str = ""
+    state: str = "active"
+    reason: str = ""
+    code: str = ""
+    strikes: int = 0
+    chain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One transfer. Sizes in bytes, money in micro-dollars, times in Unix seconds; 0 or '' means none."""
+
+    id: str
+    manifest: str
+    name: str
+    storage: str
+    prefix: str
+    created: int
+    state: str = "queued"
+    origin: str = ""
+    repos: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    max_cost: int = -1
+    overwrite: bool = False
+    keep: bool = False
+    files: int = 0
+    bytes: int = 0
+    pieces: int = 0
+    pages: int = 0
+    planned_pages: int = 0
+    planned: bool = False
+    estimate: tuple[dict[str, Any], ...] = ()
+    sources: tuple[SourceState, ...] = ()
+    failed: tuple[dict[str, str], ...] = ()
+    error: dict[str, str] | None = None
+    receipts: tuple[str, ...] = ()
+    started: int = 0
+    moved: int = 0
+    finished: int = 0
+    history: tuple[dict[str, Any], ...] = ()
+    version: int = field(default=0, compare=False)
+
+    def active_sources(self) -> tuple[SourceState, ...]:
+        return tuple(source for source in self.sources if source.state == "active")
+
+    def with_source(self, source: SourceState) -> Job:
+        """The job with that source added or replaced."""
+        others = tuple(one for one in self.sources if one.agent != source.agent)
+        return replace(self, sources=(*others, source))
+
+    def to_state(self, state: str, now: float, error: SkyError | None = None) -> Job:
+        """Move to `state`, noting it in the history (the last 50 steps are kept)."""
+        step: dict[str, Any] = {"at": int(now), "state": state}
+        if error is not None:
+            step["code"] = error.code
+        return replace(
+            self,
+            state=state,
+            error=error.to_json() if error is not None else None,
+            history=(*self.history, step)[-50:],
+            finished=int(now) if state not in ACTIVE else 0,
+        )
+
+
+def load(deps: Deps, agent: str, transfer: str) -> Job:
+    """The stored job. UnknownTransferError."""
+    row = deps.transfers.get(agent, transfer)
+    if row is None:
+        raise UnknownTransferError(f"there is no transfer {transfer}", advice="`skyswarm ls` lists them.")
+    return _read(row)
+
+
+def store(deps: Deps, agent: str, job: Job) -> Job:
+    """Conditional write; ConflictError when somebody else wrote since `job` was read."""
+    doc = asdict(job)
+    del doc["version"]
+    row = deps.transfers.put(
+        agent,
+        Transfer(job.id, job.state, float(job.created), canonical.dumps(_plain(doc)), job.version),
+    )
+    return replace(job, version=row.version)
+
+
+def change(deps: Deps, agent: str, transfer: str, step: Callable[[Job], Job | None]) -> Job:
+    """Apply `step` to the newest state until it is stored; `step` gives None when there is nothing to change."""
+    while True:
+        job = load(deps, agent, transfer)
+        wanted = step(job)
+        if wanted is None:
+            return job
+        try:
+            return store(deps, agent, wanted)
+        except ConflictError:
+            continue  # somebody else was faster: decide again on what they wrote
+
+
+def page(deps: Deps, agent: str, after: str = "", limit: int = 100) -> list[Job]:
+    """Stored jobs, newest first."""
+    return [_read(row) for row in deps.transfers.page(agent, after, limit)]
+
+
+def _read(row: Transfer) -> Job:
+    doc = canonical.loads(row.doc_json, MAX_JOB)
+    doc["sources"] = tuple(
+        SourceState(**{**one, "chain": tuple(one["chain"])}) for one in doc["sources"]
+    )
+    for name in ("repos", "hints", "estimate", "failed", "receipts", "history"):
+        doc[name] = tuple(doc[name])
+    return Job(**doc, version=row.version)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return value

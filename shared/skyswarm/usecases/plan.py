@@ -1,0 +1,311 @@
+"""Planning a transfer: find sources, get the manifest and its pages, cut the work into batches.
+
+Law: a pure function of the manifest's pages gives the batches, so planning may be repeated, resumed or raced and
+adds nothing twice. One call plans some pages and then continues by a task: a share of any size plans in bounded
+memory and time. No payload byte is moved here.
+
+Steps (`shared/spec/transfers.md`, planning):
+  1. sources: whoever announces the share at any repository, and the endpoints the link names
+  2. the manifest, when only its id is known; its signature
+  3. the estimate, before anything is spent
+  4. page by page: get it, check its paths, begin uploads of big files, add batches, push their tasks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import replace
+
+from skyswarm.errors import (
+    AbsentError,
+    ManifestError,
+    NoSourceError,
+    PathCollisionError,
+    SkyError,
+    SourceRefusedError,
+)
+from skyswarm.messages import canonical
+from skyswarm.messages.dsse import Envelope
+from skyswarm.messages.keys import parse_did_key
+from skyswarm.messages.manifest import MANIFEST_TYPE, FileEntry, Manifest, Page, check_list
+from skyswarm.pieces.paths import PathSet
+from skyswarm.pieces.size import piece_count, piece_size
+from skyswarm.ports.records import Batch
+from skyswarm.ports.work import Task
+from skyswarm.usecases import asking, jobs, objects
+from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.jobs import ACTIVE, Job, SourceState
+from skyswarm.usecases.lookup import locate
+from skyswarm.usecases.views import learn, viewing
+
+PAGES_PER_CALL = 16
+PAGE_STRIDE = 1 << 24
+"""Batch numbers of page n start at n × this: a page has at most 1,000 files of at most 10,000 pieces."""
+
+
+def plan(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
+    """Plan the next pages of a transfer. Retryable errors mean: call again later; others end the transfer."""
+    job = jobs.load(deps, agent, transfer)
+    if job.state not in ("queued", "planning") or job.planned:
+        return
+    job = find_sources(deps, agent, job, pool)
+    manifest = get_manifest(deps, agent, job)
+    job = _described(deps, agent, job, manifest)
+    paths = PathSet()
+    ids = objects.page_ids(manifest, lambda one: get_side(deps, agent, job, manifest, one))
+    for number, page_id in enumerate(ids):
+        page = Page.parse(get_side(deps, agent, job, manifest, page_id))
+        for entry in page.files:
+            paths.add(entry.path)  # pages planned by an earlier call are read again: the set must know their paths
+        if number < job.planned_pages:
+            continue
+        if number >= job.planned_pages + PAGES_PER_CALL:
+            deps.tasks.push(plan_task(agent, transfer))
+            return
+        if not _still(deps, agent, transfer):
+            return
+        batches = list(cut(deps, agent, job, manifest, number, page))
+        deps.transfers.add(agent, transfer, batches)
+        for batch in batches:
+            deps.tasks.push(move_task(agent, transfer, batch.number))
+        jobs.change(deps, agent, transfer, lambda one, done=number + 1: _planned(one, done))  # type: ignore[misc]
+    _check_totals(manifest, paths)
+    done = jobs.change(deps, agent, transfer, lambda one: _all_planned(one, deps.clock()))
+    if done.state == "moving":
+        deps.tasks.push(settle_task(agent, transfer))
+
+
+def plan_task(agent: str, transfer: str) -> Task:
+    return Task(agent, "plan", canonical.dumps({"transfer": transfer}), f"plan/{agent}/{transfer}")
+
+
+def move_task(agent: str, transfer: str, number: int) -> Task:
+    body = canonical.dumps({"transfer": transfer, "number": number})
+    return Task(agent, "move", body, f"move/{agent}/{transfer}/{number}")
+
+
+def settle_task(agent: str, transfer: str) -> Task:
+    return Task(agent, "settle", canonical.dumps({"transfer": transfer}), f"settle/{agent}/{transfer}")
+
+
+# ---- sources and objects -----------------------------------------------------------------------
+def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
+    """The job with every source that can be found now. NoSourceError when there is none at all."""
+    repos = tuple(dict.fromkeys((*job.repos, *own_repos(deps, agent))))
+    found = locate(deps, agent, job.manifest, repos, pool)
+    known = {source.agent for source in job.sources}
+    fresh = [
+        SourceState(agent=one.agent, endpoint=one.endpoint)
+        for one in found
+        if one.agent not in known and one.agent != agent
+    ]
+    endpoints = {one.agent: one.endpoint for one in found}
+
+    def merge(now: Job) -> Job | None:
+        out = now
+        for source in fresh:
+            if all(one.agent != source.agent for one in out.sources):
+                out = out.with_source(source)
+        for source in out.sources:
+            moved = endpoints.get(source.agent, source.endpoint)
+            if moved != source.endpoint:
+                out = out.with_source(replace(source, endpoint=moved))
+        if out.state == "queued":
+            out = out.to_state("planning", deps.clock())
+        return None if out == now else out
+
+    job = jobs.change(deps, agent, job.id, merge)
+    if not job.active_sources():
+        dropped = [source for source in job.sources if source.state == "dropped"]
+        if dropped:
+            raise SourceRefusedError(dropped[0].reason, advice="Nobody else offers this share now.")
+        raise NoSourceError(
+            f"no repository knows an agent that holds {job.name or job.manifest[:12]} now",
+            advice="It is tried again by itself; check `skyswarm repo ls`, and that the owner's agent runs.",
+        )
+    return job
+
+
+def own_repos(deps: Deps, agent: str) -> tuple[str, ...]:
+    """The repositories this agent uses."""
+    return tuple(one.value.decode() for one in deps.notes.page(agent, "repo/", limit=100))
+
+
+def get_manifest(deps: Deps, agent: str, job: Job) -> Manifest:
+    """The manifest, from our bucket or from a source; checked to be the one named and signed by its issuer."""
+    envelope = objects.manifest_envelope(deps, agent, job.manifest)
+    if envelope is None:
+        envelope = _from_sources(deps, agent, job, job.manifest, whole_manifest=True)
+        check_manifest(deps, agent, envelope, job.manifest)
+        objects.write(deps, agent, objects.manifest_key(job.manifest), envelope)
+    return check_manifest(deps, agent, envelope, job.manifest)
+
+
+def check_manifest(deps: Deps, agent: str, envelope: bytes, manifest_id: str | None = None) -> Manifest:
+    """Parse a manifest's envelope: its form, its id, and a signature by the key it names.
+
+    Whether that key is the issuer's is checked when the issuer's chain is known here (`ManifestError` if it is
+    not); the bytes themselves are pinned by the id that the user chose.
+    """
+    parsed = Envelope.parse(envelope, objects.MAX_ENVELOPE)
+    if parsed.payload_type != MANIFEST_TYPE:
+        raise ManifestError("this is a signed document, but not a manifest")
+    manifest = Manifest.parse(parsed.payload)
+    if manifest_id is not None and manifest.id != manifest_id:
+        raise ManifestError("this is another manifest than the one asked for")
+    public = parse_did_key(parsed.signatures[0][0])
+    parsed.verify(public)
+    with viewing(deps, agent) as view:
+        keys = view.keys_of(manifest.issuer)
+    if keys and public not in keys:
+        raise ManifestError("the manifest is not signed by a key of the agent it names")
+    return manifest
+
+
+def get_side(deps: Deps, agent: str, job: Job, manifest: Manifest, object_id: str) -> bytes:
+    """A page, index page or piece list: ours, or a source's, then kept."""
+    tag = objects.tag_of(manifest)
+    data = objects.side(deps, agent, tag, object_id)
+    if data is None:
+        data = _from_sources(deps, agent, job, object_id)
+        objects.write(deps, agent, objects.side_key(tag, object_id), data)
+    return data
+
+
+def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_manifest: bool = False) -> bytes:
+    last: SkyError | None = None
+    for source in jobs.load(deps, agent, job.id).active_sources():
+        try:
+            reply = asking.ask(deps, agent, source, job.manifest, (), (object_id,))
+            index = reply.objects[0]
+            if index is None:
+                raise NoSourceError(f"{source.agent[:12]} does not have {object_id[:12]}")
+            _learn_source(deps, agent, job.id, source, reply.storage, reply.chain)
+            url = reply.urls[index].url
+            if whole_manifest:
+                return deps.fetcher.small(url, objects.MAX_ENVELOPE)
+            return asking.read_object(deps, url, object_id, objects.MAX_SIDE)
+        except SkyError as error:
+            last = error
+            if asking.refused_for_good(error):
+                drop(deps, agent, job.id, source.agent, error)
+    if last is None:
+        raise NoSourceError("no source is left", advice="It is tried again by itself.")
+    raise last
+
+
+def _learn_source(
+    deps: Deps, agent: str, transfer: str, source: SourceState, storage: str, chain: tuple[str, ...]
+) -> None:
+    if source.storage == storage and source.chain == chain:
+        return
+
+    def step(job: Job) -> Job | None:
+        for one in job.sources:
+            if one.agent == source.agent and (one.storage, one.chain) != (storage, chain):
+                return job.with_source(replace(one, storage=storage, chain=chain))
+        return None
+
+    jobs.change(deps, agent, transfer, step)
+
+
+def drop(deps: Deps, agent: str, transfer: str, source: str, error: SkyError) -> Job:
+    """Use that source no more in this transfer, and remember why."""
+
+    def step(job: Job) -> Job | None:
+        for one in job.sources:
+            if one.agent == source and one.state == "active":
+                return job.with_source(replace(one, state="dropped", code=error.code, reason=error.message))
+        return None
+
+    return jobs.change(deps, agent, transfer, step)
+
+
+# ---- batches -----------------------------------------------------------------------------------
+def _described(deps: Deps, agent: str, job: Job, manifest: Manifest) -> Job:
+    """The job with the manifest's totals and the estimate."""
+    storage = deps.storages.open(agent, job.storage)
+    source = next((one.storage for one in job.active_sources() if one.storage), storage.kind)
+    estimate = deps.prices.lines(source, storage.kind, manifest.bytes, manifest.pieces)
+
+    def step(now: Job) -> Job | None:
+        out = replace(
+            now,
+            name=manifest.name,
+            files=manifest.files,
+            bytes=manifest.bytes,
+            pieces=manifest.pieces,
+            estimate=estimate,
+            started=now.started or int(deps.clock()),
+        )
+        return None if out == now else out
+
+    return jobs.change(deps, agent, job.id, step)
+
+
+def destination(job: Job, manifest: Manifest, entry: FileEntry) -> str:
+    """The final key: a share of one file lands under its own name, a tree under the share's name."""
+    parts = [job.prefix] if job.prefix else []
+    if manifest.files > 1 or len(entry.path.parts) > 1:
+        parts.append(manifest.name)
+    return "/".join((*parts, entry.path.text))
+
+
+def cut(deps: Deps, agent: str, job: Job, manifest: Manifest, number: int, page: Page) -> Iterator[Batch]:
+    """The batches of one page: small files packed together, big ones cut by pieces."""
+    storage = deps.storages.open(agent, job.storage)
+    limits = deps.limits
+    next_number = number * PAGE_STRIDE
+    small: list[list[object]] = []
+    small_bytes = 0
+    for index, entry in enumerate(page.files):
+        pieces = piece_count(entry.size)
+        if pieces <= 1:
+            if small and (
+                len(small) >= limits.batch_files or small_bytes + entry.size > limits.batch_bytes
+            ):
+                yield _batch(next_number, "", small, 0)
+                next_number += 1
+                small, small_bytes = [], 0
+            small.append([number, index, 0, pieces, ""])
+            small_bytes += entry.size
+            continue
+        if entry.list_id is not None:
+            check_list(entry, get_side(deps, agent, job, manifest, entry.list_id))
+        size = piece_size(entry.size)
+        token = f"{job.id}/{number}/{index}"
+        upload = storage.begin(destination(job, manifest, entry), entry.size, size, token)
+        step = max(1, limits.batch_bytes // size)
+        count = -(-pieces // step)
+        for first in range(0, pieces, step):
+            item: list[object] = [number, index, first, min(step, pieces - first), upload]
+            yield _batch(next_number, f"{number}.{index}", [item], count)
+            next_number += 1
+    if small:
+        yield _batch(next_number, "", small, 0)
+
+
+def _batch(number: int, group: str, items: list[list[object]], of: int) -> Batch:
+    return Batch(number, group, canonical.dumps({"items": items, "of": of}))
+
+
+def _still(deps: Deps, agent: str, transfer: str) -> bool:
+    return jobs.load(deps, agent, transfer).state in ACTIVE
+
+
+def _planned(job: Job, pages: int) -> Job | None:
+    return replace(job, planned_pages=pages, pages=pages) if pages > job.planned_pages else None
+
+
+def _all_planned(job: Job, now: float) -> Job | None:
+    if job.planned or job.state not in ACTIVE:
+        return None
+    return replace(job, planned=True).to_state("moving", now)
+
+
+def _check_totals(manifest: Manifest, paths: PathSet) -> None:
+    if len(paths) != manifest.files:
+        raise ManifestError(f"the manifest says {manifest.files} files, its pages have {len(paths)}")
+
+

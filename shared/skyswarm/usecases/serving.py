@@ -1,0 +1,201 @@
+"""`fetch_piece`: hand out short-lived presigned URLs of our storage to an agent that may have them.
+
+Law: no byte of a file passes here; every refusal happens before the next dearer check (`spec/transfers.md`, serving):
+  1. the signature was checked against the key in the request (edge); here the key must be the agent's current one
+  2. attached statements are stored and, as far as chains reach, verified
+  3. quota of the asker; nonce used once
+  4. a live chain of vouches for `fetch`, with the share's threshold
+  5. the share: its audience, its end
+  6. caps: bytes of this share per asker, bytes that the vouchers underwrite
+  7. URLs, one per file, of exactly the versions that were published
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skyswarm.errors import (
+    AbsentError,
+    ByteCapError,
+    QuotaError,
+    ReplayError,
+    RequestError,
+    ShareDeniedError,
+    SignatureError,
+    TrustError,
+    UnderwritingError,
+)
+from skyswarm.messages.httpsig import Checked
+from skyswarm.messages.manifest import Manifest
+from skyswarm.messages.requests import FetchReply, FetchRequest, UrlGrant, Want
+from skyswarm.pieces.size import piece_count, piece_span
+from skyswarm.ports.records import Share
+from skyswarm.trust.view import Verdict
+from skyswarm.usecases import objects
+from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.views import learn, own_head, viewing
+
+NO_LIMIT = 2**62
+
+
+def fetch_piece(deps: Deps, agent: str, checked: Checked, request: FetchRequest) -> FetchReply:
+    """Answer one asker's batch. Raises the TrustError, LimitError or InputError that refuses it."""
+    now = deps.clock()
+    admit(deps, agent, checked, request.proof, now)
+    share_hint = deps.shares.get(agent, request.manifest)
+    verdict = judge(deps, agent, checked.agent, now, share_hint.survive if share_hint else 0)
+    share = _share(share_hint, checked.agent, now)
+    try:
+        manifest = objects.manifest(deps, agent, share.manifest)
+    except AbsentError as error:
+        raise ShareDeniedError("there is no such share here for you") from error
+    return _grants(deps, agent, share, manifest, request, checked.agent, verdict, now)
+
+
+def admit(deps: Deps, agent: str, checked: Checked, proof: tuple[bytes, ...], now: float) -> None:
+    """The asker is who it says, is not asking too often, and did not ask this before."""
+    if proof:
+        learn(deps, agent, proof)
+    with viewing(deps, agent) as view:
+        state = view.authenticate(checked.agent, now)
+        known = view.evaluate(checked.agent, "fetch", now).trusted
+    if state is None:
+        raise SignatureError(
+            "your identity is not known here", advice="Attach your inception and rotations as proof and ask again."
+        )
+    if state.retired or state.key != checked.public:
+        raise SignatureError(
+            "the request is not signed with your current key",
+            advice="Attach your newest rotation as proof and sign with the key it names.",
+        )
+    most = deps.limits.requests_per_minute if known else deps.limits.strangers_per_minute
+    try:
+        deps.meters.add(agent, f"asks/{checked.agent}/{int(now) // 60}", 1, most)
+    except QuotaError as error:
+        raise QuotaError(f"more than {most} requests in a minute", advice="Wait a minute.") from error
+    if not deps.nonces.use(agent, checked.nonce, checked.remember_until, now):
+        raise ReplayError("this request was made before", advice="Sign each request anew.")
+
+
+def judge(deps: Deps, agent: str, asker: str, now: float, survive: int) -> Verdict:
+    """The chain that lets the asker in; NotTrustedError or RevokedError with the reason when there is none."""
+    with viewing(deps, agent) as view:
+        verdict = view.evaluate(asker, "fetch", now, survive)
+    if not verdict.trusted:
+        raise verdict.error()
+    return verdict
+
+
+def _share(share: Share | None, asker: str, now: float) -> Share:
+    if share is None or (share.audience and asker not in share.audience) or 0 < share.expires <= now:
+        raise ShareDeniedError(
+            "there is no such share here for you", advice="Ask its owner: it may be for others, or have ended."
+        )
+    return share
+
+
+def _grants(
+    deps: Deps,
+    agent: str,
+    share: Share,
+    manifest: Manifest,
+    request: FetchRequest,
+    asker: str,
+    verdict: Verdict,
+    now: float,
+) -> FetchReply:
+    tag = objects.tag_of(manifest)
+    places: dict[int, list[tuple[str, str, str, int]]] = {}
+    wanted: list[tuple[str, str, str]] = []
+    total = 0
+    for want in request.want:
+        if want.page not in places:
+            try:
+                places[want.page] = objects.places(deps, agent, tag, want.page)
+            except AbsentError as error:
+                raise RequestError(f"the share has no page {want.page} here") from error
+        total += _bytes(want, places[want.page])
+        storage, key, version, _ = places[want.page][want.file]
+        wanted.append((storage, key, version))
+    _charge(deps, agent, share, asker, total, now)
+    ttl = deps.limits.grant_ttl
+    urls: dict[tuple[str, str, str], int] = {}
+    grants: list[UrlGrant] = []
+    for place in wanted:
+        if place not in urls:
+            urls[place] = len(grants)
+            grant = deps.storages.open(agent, place[0]).presign(place[1], place[2], ttl)
+            grants.append(UrlGrant(grant.url, grant.expires))
+    bucket = objects.bucket(deps, agent)
+    side: list[int | None] = []
+    for object_id in request.objects:
+        key = objects.manifest_key(object_id) if object_id == manifest.id else objects.side_key(tag, object_id)
+        try:
+            found = bucket.stat(key)
+        except AbsentError:
+            side.append(None)
+            continue
+        grant = bucket.presign(key, found.version, ttl)
+        side.append(len(grants))
+        grants.append(UrlGrant(grant.url, grant.expires))
+    head = own_head(deps, agent)
+    return FetchReply(
+        urls=tuple(grants),
+        wants=tuple(urls[place] for place in wanted),
+        objects=tuple(side),
+        storage=deps.storages.open(agent, share.storage).kind,
+        head=head,
+        chain=verdict.agents(),
+    )
+
+
+def _bytes(want: Want, places: list[tuple[str, str, str, int]]) -> int:
+    if want.file >= len(places):
+        raise RequestError(f"page {want.page} has no file {want.file}")
+    size = places[want.file][3]
+    if want.first + want.count > piece_count(size):
+        raise RequestError(f"file {want.file} of page {want.page} has {piece_count(size)} pieces")
+    if not want.count:
+        return 0
+    start, _ = piece_span(size, want.first)
+    last, length = piece_span(size, want.first + want.count - 1)
+    return last + length - start
+
+
+def _charge(deps: Deps, agent: str, share: Share, asker: str, total: int, now: float) -> None:
+    """Count the bytes handed out, as a URL may be used: caps are an upper bound, never a guess."""
+    if not total:
+        return
+    with viewing(deps, agent) as view:
+        capped = view.underwritten(asker, "fetch", now)
+        if capped:
+            debtors = {
+                one.key.removeprefix("debtor/"): deps.meters.read(agent, f"handed/{one.key.removeprefix('debtor/')}")
+                for one in _debtors(deps, agent)
+            }
+            room = view.credit(asker, "fetch", debtors, now)
+            if room is not None and total > room:
+                raise UnderwritingError(
+                    f"{total} bytes asked, {room} are still underwritten by those who vouch for you",
+                    advice="Ask one of them for a vouch with a higher limit.",
+                )
+    cap = share.cap_bytes or NO_LIMIT
+    try:
+        deps.meters.add(agent, f"share/{share.manifest}/{asker}", total, cap)
+    except QuotaError as error:
+        raise ByteCapError(
+            f"this share hands out at most {share.cap_bytes} bytes to one agent", advice="Ask its owner for more."
+        ) from error
+    deps.meters.add(agent, f"handed/{asker}", total, NO_LIMIT)
+
+
+def _debtors(deps: Deps, agent: str):  # type: ignore[no-untyped-def]
+    return deps.notes.page(agent, "debtor/", limit=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why somebody was refused, for the log of the giver."""
+
+    asker: str
+    error: TrustError

@@ -1,0 +1,105 @@
+"""An agent's trust view, built from its stored statements and kept up to date within one process.
+
+Law: the store is the truth; the view in `deps.cache` is a memo that only ever reads forward from the last position.
+One lock per agent: views are not thread-safe by themselves.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from skyswarm.errors import ConflictError
+from skyswarm.messages.dsse import seal
+from skyswarm.messages.statements import Head, Logged, Seen, Signed, parse_signed, payload_type
+from skyswarm.ports.records import StatementRow
+from skyswarm.ports.system import Signer
+from skyswarm.trust.view import TrustView
+from skyswarm.usecases.deps import Deps
+
+_READ = 1000
+_MOST_VIEWS = 256
+_GUARD = threading.Lock()
+T = TypeVar("T", bound=Logged)
+
+
+@dataclass(slots=True)
+class _Kept:
+    view: TrustView
+    position: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+@contextmanager
+def viewing(deps: Deps, agent: str) -> Iterator[TrustView]:
+    """The agent's view, up to date with its stored statements, held exclusively while in the block."""
+    key = (agent, "view")
+    with _GUARD:
+        kept = deps.cache.get(key)
+        if not isinstance(kept, _Kept):
+            if len(deps.cache) > _MOST_VIEWS:
+                deps.cache.clear()
+            kept = _Kept(TrustView(agent))
+            deps.cache[key] = kept
+    with kept.lock:
+        while rows := deps.statements.after(agent, kept.position, _READ):
+            kept.view.offer(rows)
+            kept.position = rows[-1].position + 1
+            if len(rows) < _READ:
+                break
+        yield kept.view
+
+
+def row_of(signed: Signed, received: float) -> StatementRow:
+    """The stored form of a signed statement of a chain."""
+    statement = signed.statement
+    return StatementRow(
+        id=signed.id,
+        issuer=statement.iss,
+        seq=statement.seq,  # type: ignore[union-attr]
+        kind=statement.kind,
+        envelope=signed.envelope_bytes,
+        received=received,
+    )
+
+
+def learn(deps: Deps, agent: str, envelopes: Sequence[bytes]) -> int:
+    """Store statements that somebody handed us, unverified: the view verifies what its chains reach. Returns how many."""
+    rows = [row_of(parse_signed(one), deps.clock()) for one in envelopes]
+    if rows:
+        deps.statements.append(agent, rows)
+    return len(rows)
+
+
+def own_head(deps: Deps, agent: str) -> Head:
+    """Sequence number and id of the agent's newest own statement."""
+    with viewing(deps, agent) as view:
+        return view.key_state(agent).head
+
+
+def seen(deps: Deps, agent: str) -> tuple[Seen, ...]:
+    """The newest checkpoints that the agent holds, for a statement's `seen`."""
+    from skyswarm.usecases.sync import held_checkpoints
+
+    return held_checkpoints(deps, agent)[:8]
+
+
+def issue(
+    deps: Deps, agent: str, make: Callable[[int, str, tuple[Seen, ...]], T], signer: Signer | None = None
+) -> Signed:
+    """Sign and store the agent's next statement. `make(seq, prev, seen)` builds it; it may be called again after a
+    lost race with another process of this agent, so an agent can never equivocate by accident."""
+    observed = seen(deps, agent)
+    while True:
+        head = own_head(deps, agent)
+        statement = make(head.seq + 1, head.id, observed)
+        key = signer or deps.keys.current(agent)
+        signed = parse_signed(seal(payload_type(statement.kind), statement.payload(), key).dump())
+        try:
+            deps.statements.extend(agent, row_of(signed, deps.clock()))
+        except ConflictError:
+            continue
+        return signed
