@@ -1,0 +1,97 @@
+# Every habit of this house is one target. `make` alone lists them.
+# Law: a target that needs packages depends on an environment target, which does nothing when all is there.
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# Two machines' worth of workers at most: each test starts processes of its own.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ "$$n" -gt 4 ] && n=4; echo "$$n")
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+##@ Start
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: env-run ## The main job on real files, start to end; FILE=/path shares yours, SIZE=64MiB is quicker than 1GiB
+	@exec $(BIN)/skyswarm demo $(if $(FILE),--file "$(FILE)") $(if $(SIZE),--size "$(SIZE)")
+
+.PHONY: test
+test: lint types imports ## Everything that must hold: lint, types, import rules, and all tests but the slow ones
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
+
+.PHONY: setup
+setup: env-dev ## Only build .venv with all that tests need (the other targets do it by themselves)
+
+##@ While working
+.PHONY: lint
+lint: env-dev ## Style and likely mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: format
+format: env-dev ## Mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: types
+types: env-dev ## Types, strictly
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: env-dev ## Who may import whom
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: completion
+completion: env-run ## Complete `skyswarm` in your shell (asks which); .venv/bin must be on your PATH
+	@$(BIN)/skyswarm --install-completion
+
+##@ Longer runs
+.PHONY: e2e
+e2e: env-dev ## Kills, faults and big files, on real processes (minutes)
+	$(PYTEST) -m slow $(ARGS)
+
+.PHONY: fuzz
+fuzz: env-dev ## Bad input for the parsers, far longer than in `make test`
+	$(PYTEST) --hypothesis-profile long --timeout 3600 tests/fuzz $(ARGS)
+
+.PHONY: bench
+bench: env-bench ## The figures, each against its rival in the same run
+	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+##@ Releases
+.PHONY: package
+package: env-dev ## Build the wheel, install it alone in a clean environment and start it
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t wheel -d dist
+	@set -e; clean=$$(mktemp -d); trap 'rm -rf "$$clean"' EXIT INT TERM; \
+	  infra/bootstrap.sh run --into "$$clean/env" --wheel dist/*.whl; \
+	  cd "$$clean" && "$$clean/env/bin/skyswarm" version
+
+.PHONY: lock
+lock: env-dev ## Renew the lock files from pyproject.toml; UPGRADE=1 also takes newer versions
+	@set -e; compile() { out=$$1; shift; $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+	    --annotation-style line --no-emit-index-url --python-version 3.11 \
+	    $(if $(UPGRADE),--upgrade) --output-file "$$out" "$$@" pyproject.toml; }; \
+	  compile requirements-bench.lock --group bench --group dev --all-extras; \
+	  compile requirements-dev.lock --constraint requirements-bench.lock --group dev --all-extras; \
+	  compile requirements.lock --constraint requirements-dev.lock
+
+##@ Tidying
+.PHONY: clean
+clean: ## Remove what runs and tests leave behind
+	rm -rf .demo .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find functions infra shared tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## Also remove .venv
+	rm -rf .venv
+
+.PHONY: env-run env-dev env-bench
+env-run env-dev env-bench:
+	@infra/bootstrap.sh $(@:env-%=%)
