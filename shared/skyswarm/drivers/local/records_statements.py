@@ -1,0 +1,153 @@
+"""Statements and announcements in SQLite.
+
+Law: one method is one transaction of `database.py`; own statements are on the disk before they are acknowledged,
+announcements need not be (their issuers renew them).
+"""
+
+# ruff: noqa: S608 - what is put into SQL text here are constants of this file, never a value
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from skyswarm.drivers.local.database import Database
+from skyswarm.errors import ConflictError
+from skyswarm.ports.records import AnnounceRow, StatementRow
+
+_STATEMENT = "SELECT id, issuer, seq, kind, envelope, received, position FROM statements WHERE agent = ?"
+_ANNOUNCE = "a.issuer, a.part, a.serial, a.expires, a.lookups, a.envelope"
+
+
+class SqliteStatements:
+    """The Statements port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
+        with self._database.write(durable=True) as connection:
+            return [_add(connection, agent, row) for row in rows]
+
+    def extend(self, agent: str, row: StatementRow) -> int:
+        with self._database.write(durable=True) as connection:
+            known = connection.execute(
+                "SELECT id, position FROM statements WHERE agent = ? AND issuer = ? AND seq = ?",
+                (agent, row.issuer, row.seq),
+            ).fetchall()
+            for key, position in known:
+                if key == row.id:
+                    return int(position)
+            if known:
+                raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
+            return _add(connection, agent, row)
+
+    def after(self, agent: str, position: int, limit: int) -> list[StatementRow]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                f"{_STATEMENT} AND position >= ? ORDER BY position LIMIT ?", (agent, position, limit)
+            ).fetchall()
+        return [StatementRow(*row) for row in rows]
+
+    def of(self, agent: str, issuer: str, seq: int = 0, limit: int = 1000) -> list[StatementRow]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                f"{_STATEMENT} AND issuer = ? AND seq >= ? ORDER BY seq, position LIMIT ?",
+                (agent, issuer, seq, limit),
+            ).fetchall()
+        return [StatementRow(*row) for row in rows]
+
+    def count(self, agent: str) -> int:
+        with self._database.read() as connection:
+            return _next(connection, agent)
+
+
+def _next(connection: sqlite3.Connection, agent: str) -> int:
+    last = connection.execute("SELECT max(position) FROM statements WHERE agent = ?", (agent,)).fetchone()[0]
+    return 0 if last is None else int(last) + 1
+
+
+def _add(connection: sqlite3.Connection, agent: str, row: StatementRow) -> int:
+    old = connection.execute(
+        "SELECT position FROM statements WHERE agent = ? AND id = ?", (agent, row.id)
+    ).fetchone()
+    if old is not None:
+        return int(old[0])
+    position = _next(connection, agent)
+    connection.execute(
+        "INSERT INTO statements (agent, position, id, issuer, seq, kind, envelope, received) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (agent, position, row.id, row.issuer, row.seq, row.kind, row.envelope, row.received),
+    )
+    return position
+
+
+class SqliteAnnouncements:
+    """The Announcements port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, agent: str, row: AnnounceRow) -> bool:
+        key = (agent, row.issuer, row.part)
+        with self._database.write() as connection:
+            old = connection.execute(
+                "SELECT serial, lookups FROM announcements WHERE agent = ? AND issuer = ? AND part = ?", key
+            ).fetchone()
+            if old is not None and row.serial <= old[0]:
+                return False
+            connection.execute(
+                "INSERT OR REPLACE INTO announcements (agent, issuer, part, serial, expires, lookups, envelope) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*key, row.serial, row.expires, json.dumps(row.lookups), row.envelope),
+            )
+            # A renewal names the same shares nearly always: only what differs is touched.
+            before = set(json.loads(old[1])) if old is not None else set()
+            _forget(connection, agent, row.issuer, row.part, before.difference(row.lookups))
+            connection.executemany(
+                "INSERT INTO lookups (agent, lookup, issuer, part) VALUES (?, ?, ?, ?)",
+                [(agent, lookup, row.issuer, row.part) for lookup in set(row.lookups) - before],
+            )
+            return True
+
+    def find(self, agent: str, lookup: str, now: float, limit: int = 50) -> list[AnnounceRow]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                f"SELECT {_ANNOUNCE} FROM lookups l JOIN announcements a "
+                "ON a.agent = l.agent AND a.issuer = l.issuer AND a.part = l.part "
+                "WHERE l.agent = ? AND l.lookup = ? AND a.expires > ? "
+                "ORDER BY a.serial DESC, a.issuer, a.part LIMIT ?",
+                (agent, lookup, now, limit),
+            ).fetchall()
+        return [_announce(row) for row in rows]
+
+    def of(self, agent: str, issuer: str, now: float) -> list[AnnounceRow]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                f"SELECT {_ANNOUNCE} FROM announcements a "
+                "WHERE a.agent = ? AND a.issuer = ? AND a.expires > ? ORDER BY a.part",
+                (agent, issuer, now),
+            ).fetchall()
+        return [_announce(row) for row in rows]
+
+    def sweep(self, agent: str, now: float) -> int:
+        with self._database.write() as connection:
+            dead = connection.execute(
+                "DELETE FROM announcements WHERE agent = ? AND expires <= ? RETURNING issuer, part, lookups",
+                (agent, now),
+            ).fetchall()
+            for issuer, part, lookups in dead:
+                _forget(connection, agent, issuer, part, set(json.loads(lookups)))
+            return len(dead)
+
+
+def _forget(connection: sqlite3.Connection, agent: str, issuer: str, part: int, lookups: set[str]) -> None:
+    connection.executemany(
+        "DELETE FROM lookups WHERE agent = ? AND lookup = ? AND issuer = ? AND part = ?",
+        [(agent, lookup, issuer, part) for lookup in lookups],
+    )
+
+
+def _announce(row: tuple[str, int, int, int, str, bytes]) -> AnnounceRow:
+    issuer, part, serial, expires, lookups, envelope = row
+    return AnnounceRow(issuer, part, serial, expires, tuple(json.loads(lookups)), envelope)
