@@ -5,12 +5,13 @@ are swept on the way and never needed. Shares and notes are on the disk when ack
 and meters may lose their last second in a power cut.
 """
 
+# ruff: noqa: S608 - what is put into SQL text here are constants of this file, never a value
 from __future__ import annotations
 
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from skyswarm.drivers.local.database import Database
@@ -30,10 +31,8 @@ __all__ = [
     "SqliteTransfers",
 ]
 
-_SHARE = (
-    "SELECT manifest, name, storage, prefix, files, bytes, created, expires, audience, survive, cap_bytes, origin "
-    "FROM shares WHERE agent = ?"
-)
+_SHARE_COLUMNS = tuple(one.name for one in fields(Share))
+_SHARE = f"SELECT {', '.join(_SHARE_COLUMNS)} FROM shares WHERE agent = ?"
 _HELD = "SELECT storage, key, version, size, content, pieces, extra FROM held WHERE agent = ?"
 # An expired nonce is kept this long, so that a caller whose clock is behind still finds it.
 _NONCE_SLACK = 600.0
@@ -47,23 +46,12 @@ class SqliteShares:
         self._database = database
 
     def put(self, agent: str, share: Share) -> None:
+        row = {**asdict(share), "audience": json.dumps(share.audience)}
         with self._database.write(durable=True) as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO shares (agent, manifest, name, storage, prefix, files, bytes, created, "
-                "expires, audience, survive, cap_bytes, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(
-                        agent,
-                        share.manifest,
-                        share.name,
-                        share.storage,
-                        share.prefix,
-                        share.files,
-                        share.bytes,
-                    ),
-                    *(share.created, share.expires, json.dumps(share.audience)),
-                    *(share.survive, share.cap_bytes, share.origin),
-                ),
+                f"INSERT OR REPLACE INTO shares (agent, {', '.join(_SHARE_COLUMNS)}) "
+                f"VALUES (?{', ?' * len(_SHARE_COLUMNS)})",
+                (agent, *(row[name] for name in _SHARE_COLUMNS)),
             )
 
     def get(self, agent: str, manifest: str) -> Share | None:
@@ -84,7 +72,9 @@ class SqliteShares:
 
 
 def _share(row: tuple[Any, ...]) -> Share:
-    return Share(*row[:8], tuple(json.loads(row[8])), *row[9:])
+    values = dict(zip(_SHARE_COLUMNS, row, strict=True))
+    values["audience"] = tuple(json.loads(values["audience"]))
+    return Share(**values)
 
 
 class SqliteHeld:
