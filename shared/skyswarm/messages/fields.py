@@ -1,4 +1,4 @@
-"""Strict reading of JSON objects into typed values: the field rules that all messages share (`spec/messages.md`).
+"""Strict reading of JSON objects into typed values: the rules that all messages share (`spec/messages.md`).
 
 Law: each field is read once by name and kind; `end` refuses whatever is left, so an unknown field is an error and
 never silently dropped. No message is known here. Every failure is the error class that the caller gave.
@@ -26,7 +26,7 @@ ORIGIN = re.compile(r"[!-*,-~]{1,128}")
 LOOKUP = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _B64URL = re.compile(r"[A-Za-z0-9_-]*")
 # C0, DEL, C1, line and paragraph separators, and the marks that reorder text: they forge terminals and pages.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 T = TypeVar("T")
 
@@ -82,8 +82,22 @@ class Fields:
     def text(self, name: str, most: int, least: int = 0) -> str:
         """Text for people: `least` to `most` code points, no control or direction characters."""
         value = self.take(name)
-        if not isinstance(value, str) or not least <= len(value) <= most or _UNSAFE.search(value):
+        if not isinstance(value, str) or not least <= len(value) <= most or UNSAFE.search(value):
             raise self.fail(name, f"must be text of {least} to {most} characters without control characters")
+        return value
+
+    def lines(self, name: str, most: int) -> str:
+        """Text for machines with line ends (a signed note): at most `most` code points, no other control characters."""
+        value = self.take(name)
+        if not isinstance(value, str) or len(value) > most or UNSAFE.search(value.replace("\n", "")):
+            raise self.fail(name, f"must be text of at most {most} characters")
+        return value
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """A JSON object, handed on unread."""
+        value = self.take(name)
+        if not isinstance(value, dict):
+            raise self.fail(name, "must be a JSON object")
         return value
 
     def match(self, name: str, pattern: re.Pattern[str], rule: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
@@ -84,7 +85,7 @@ class Inception:
 
 @dataclass(frozen=True, slots=True)
 class Rotate:
-    """A new signing key (did:key) and the commitment to the one after. `undo`: the rotation that a recovery key undoes."""
+    """A new signing key (did:key) and the commitment to the one after. `undo`: the rotation a recovery key undoes."""
 
     iss: str
     seq: int
@@ -129,7 +130,7 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class Vouch:
-    """Trust in `sub` for the scopes, from `nbf` until `exp` (Unix s), `depth` hops on; `limit` in bytes, None: no limit."""
+    """Trust in `sub` for the scopes from `nbf` until `exp` (Unix s), `depth` hops on. `limit` in bytes, None: none."""
 
     iss: str
     seq: int
@@ -203,13 +204,18 @@ class Distrust:
 
     def payload(self) -> bytes:
         """The canonical bytes that are signed."""
-        own = {"sub": self.sub, "scope": list(self.scope), "reason": self.reason, **_given("cut", dict(self.cut))}
+        own = {
+            "sub": self.sub,
+            "scope": list(self.scope),
+            "reason": self.reason,
+            **_given("cut", dict(self.cut)),
+        }
         return _dump(self.kind, self.iss, self.seq, self.prev, self.seen, own)
 
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Where an agent is and which look-up keys it holds, part by part. Not in any chain or log; the newest `serial` wins.
+    """Where an agent is and which look-up keys it holds, part by part. In no chain or log; the newest `serial` wins.
 
     `serial` is in Unix milliseconds, `exp` in Unix seconds at most 24 h later; `lookups` are sorted and unique.
     """
@@ -269,7 +275,7 @@ def parse_statement(kind_type: str, payload: bytes) -> Statement:
     fields = Fields(value, f"{kind} statement", StatementError)
     fields.fixed("v", 1)
     fields.fixed("kind", kind)
-    statement = read(fields, payload)
+    statement: Statement = read(fields, payload)
     fields.end()
     return statement
 
@@ -385,7 +391,9 @@ def _scope(f: Fields) -> tuple[str, ...]:
 def _seen(f: Fields) -> tuple[Seen, ...]:
     def one(field: Fields) -> Seen:
         inner = field.object("item")
-        seen = Seen(inner.match("origin", ORIGIN, "must be a log origin"), inner.integer("size"), inner.id("root"))
+        seen = Seen(
+            inner.match("origin", ORIGIN, "must be a log origin"), inner.integer("size"), inner.id("root")
+        )
         inner.end()
         return seen
 
@@ -406,7 +414,7 @@ def _cut(f: Fields) -> Cut:
 
 def _ascending(f: Fields, name: str, items: tuple[Any, ...]) -> tuple[Any, ...]:
     """Lists that mean a set have one order."""
-    if any(a >= b for a, b in zip(items, items[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(items)):
         raise f.fail(name, "must be in ascending order, each once")
     return items
 

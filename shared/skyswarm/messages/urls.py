@@ -29,7 +29,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """An absolute http(s) URL in parts: `authority` as the Host header has it, `path` never empty, `query` without '?'."""
+    """An http(s) URL in parts: `authority` as the Host header has it, `path` never empty, `query` without '?'."""
 
     scheme: str
     authority: str
@@ -57,7 +57,9 @@ def parse_endpoint(text: str, *, error: type[InputError] = MalformedError) -> st
     url = parse_url(text, limit=MAX_ENDPOINT, error=error)
     plain = "" if url.path == "/" else url.path
     if _ENDPOINT_PATH.fullmatch(plain) is None or text != f"{url.scheme}://{url.authority}{plain}":
-        raise error("an endpoint is http(s)://host[:port][/path] without query, percent signs or a trailing slash")
+        raise error(
+            "an endpoint is http(s)://host[:port][/path] without query, percent signs or a trailing slash"
+        )
     return text
 
 
