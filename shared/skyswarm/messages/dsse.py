@@ -15,8 +15,7 @@ from typing import Any
 
 from skyswarm.errors import MalformedError, SignatureError, TooLargeError
 from skyswarm.messages import canonical
-from skyswarm.messages.keys import SIGNATURE_SIZE, did_key, parse_did_key, verify
-from skyswarm.ports.system import Signer
+from skyswarm.messages.keys import SIGNATURE_SIZE, Signer, did_key, parse_did_key, verify
 
 MAX_SIGNATURES = 4
 MAX_TYPE = 128

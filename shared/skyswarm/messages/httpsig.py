@@ -25,9 +25,8 @@ from dataclasses import dataclass
 
 from skyswarm.errors import AudienceError, MalformedError, RequestError, SignatureError, StaleRequestError
 from skyswarm.messages.fields import ID, MAX_TIME
-from skyswarm.messages.keys import SIGNATURE_SIZE, did_key, parse_did_key, verify
+from skyswarm.messages.keys import SIGNATURE_SIZE, Signer, did_key, parse_did_key, verify
 from skyswarm.messages.urls import parse_url
-from skyswarm.ports.system import Signer
 
 LABEL = "sky"
 TAG = "skyswarm-v1"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Protocol
 
 from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError
@@ -26,6 +27,19 @@ _DIGITS = {letter: value for value, letter in enumerate(_ALPHABET)}
 _CODEC = b"\xed\x01"
 _DIGIT_COUNT = 47
 _DID_KEY = re.compile(rf"did:key:z([{_ALPHABET}]{{{_DIGIT_COUNT}}})")
+
+
+class Signer(Protocol):
+    """One agent's current Ed25519 signing key. May be a call to a key service: sign rarely."""
+
+    @property
+    def public(self) -> bytes:
+        """The 32-byte public key."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """A 64-byte RFC 8032 signature."""
+        ...
 
 
 def did_key(public: bytes) -> str:

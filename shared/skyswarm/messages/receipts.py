@@ -16,8 +16,8 @@ from skyswarm.errors import EquivocationError, SequenceError, StatementError
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import Envelope, seal
 from skyswarm.messages.fields import Fields
+from skyswarm.messages.keys import Signer
 from skyswarm.messages.statements import MAX_PAYLOAD, payload_type
-from skyswarm.ports.system import Signer
 
 KIND = "receipt"
 TRANSFER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

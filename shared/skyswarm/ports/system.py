@@ -5,24 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from skyswarm.messages.keys import Signer as Signer  # drawn there: messages are below ports
+
 Clock = Callable[[], float]
 """Unix time in seconds."""
 
 Entropy = Callable[[int], bytes]
 """`entropy(n)` gives n unpredictable bytes."""
-
-
-class Signer(Protocol):
-    """One agent's current Ed25519 signing key. May be a call to a key service: sign rarely."""
-
-    @property
-    def public(self) -> bytes:
-        """The 32-byte public key."""
-        ...
-
-    def sign(self, message: bytes) -> bytes:
-        """A 64-byte RFC 8032 signature."""
-        ...
 
 
 class Keys(Protocol):
