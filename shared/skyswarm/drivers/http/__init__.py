@@ -1,0 +1,1 @@
+"""Other agents, repositories and presigned URLs, over HTTP."""
