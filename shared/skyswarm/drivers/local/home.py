@@ -1,0 +1,174 @@
+"""The home folder of one agent process: where what lies, who may serve it.
+
+Law: paths, the settings file, the presigning secret and the one lock; no ports are built here. Everything but the
+user's own `storage/` and `inbox/` is private to its owner.
+
+    config.json   settings (config.py)          keys/     signing keys (keys.py) and the presigning secret
+    agent.db      records and tasks             objects/  side objects: the storage `#objects`
+    inbox/        manifests dropped here        storage/  the storage `home`, unless the settings say otherwise
+    log/          what happened                 lock      held by the process that serves this home
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from skyswarm.drivers.local import private
+from skyswarm.drivers.local.config import MAX_CONFIG, Config, parse
+from skyswarm.errors import AbsentError, HomeInUseError, KeyFileError, NoHomeError, SetupError
+from skyswarm.ports.system import Entropy
+
+_UNFINISHED = ".unfinished"
+_SECRET = 32
+_PATIENCE = 1.0
+
+
+class Home:
+    """The home at `path`. Making this object touches nothing; `create` makes the folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.keys = self.path / "keys"
+        self.database = self.path / "agent.db"
+        self.objects = self.path / "objects"
+        self.inbox = self.path / "inbox"
+        self.storage = self.path / "storage"
+        self.log = self.path / "log"
+
+    @classmethod
+    def create(cls, path: Path, entropy: Entropy = os.urandom) -> Home:
+        """Folders and the presigning secret; the home is complete with the first `save`. An attempt that died
+        before that may be repeated. SetupError when there is an agent, or anything else, in that folder."""
+        home = cls(path)
+        with contextlib.suppress(FileNotFoundError), private.translated(home.path, SetupError):
+            there = {entry.name for entry in home.path.iterdir()}
+            if "config.json" in there:
+                raise SetupError(f"there is an agent in {home.path} already", advice="Nothing was changed.")
+            if there and _UNFINISHED not in there:
+                raise SetupError(
+                    f"{home.path} is not empty and not an agent's home",
+                    advice="Choose another folder with --home.",
+                )
+            home.path.chmod(0o700)
+        with private.translated(home.path, SetupError):
+            home.path.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(home.path)
+        private.write(home.path / _UNFINISHED, b"")
+        for folder in (home.keys, home.objects, home.inbox, home.storage, home.log):
+            private.make_folder(folder)
+        private.write(home.keys / "presign", entropy(_SECRET), KeyFileError)
+        return home
+
+    def config(self) -> Config:
+        """The settings as they are now. NoHomeError when there is no agent here; SetupError when they are wrong."""
+        try:
+            return parse(private.read(self.path / "config.json", MAX_CONFIG))
+        except FileNotFoundError as error:
+            raise NoHomeError(
+                f"there is no agent in {self.path}",
+                advice="Make one with `skyswarm init`, or name its --home.",
+            ) from error
+
+    def save(self, config: Config) -> None:
+        """Replace the settings, atomically and durably; the first time, this completes the home."""
+        data = config.dump()
+        with private.locked(self.path / ".config.lock"):
+            self._write(data)
+
+    def change(self, step: Callable[[Config], Config]) -> Config:
+        """Read, decide and write as one step among all processes; returns what was written."""
+        with private.locked(self.path / ".config.lock"):
+            config = step(self.config())
+            self._write(config.dump())
+            return config
+
+    def presign_secret(self) -> bytes:
+        """The 32 bytes that presigned URLs of this home's storages are signed with. KeyFileError."""
+        try:
+            secret = private.read(self.keys / "presign", _SECRET, KeyFileError)
+        except FileNotFoundError as error:
+            raise KeyFileError(f"{self.keys / 'presign'} is missing") from error
+        if len(secret) != _SECRET:
+            raise KeyFileError(f"{self.keys / 'presign'} is damaged: it must be {_SECRET} random bytes")
+        return secret
+
+    def storage_path(self, name: str) -> Path:
+        """Where the folder storage of that name is; `#objects` too. AbsentError."""
+        if name == "#objects":
+            return self.objects
+        found = self.config().storages.get(name)
+        if found is None:
+            raise AbsentError(f"there is no storage named {name!r}")
+        return self.path / Path(found.path).expanduser()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the one process that serves this home. HomeInUseError names the other one.
+
+        The system frees the lock when its holder dies, however it dies; the file stays and says nothing by itself.
+        """
+        try:
+            with private.translated(self.path / "lock", SetupError):
+                descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError as error:
+            raise NoHomeError(
+                f"there is no agent in {self.path}", advice="Make one with `skyswarm init`."
+            ) from error
+        try:
+            if not _taken(descriptor):
+                holder = _pid(descriptor)
+                raise HomeInUseError(
+                    f"{self.path} is served by process {holder or 'unknown'} already",
+                    advice="Use that one, or stop it first.",
+                )
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+            os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
+
+    def holder(self) -> int | None:
+        """The process that serves this home now; None when there is none (0: one that has not said its id yet)."""
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid(descriptor)
+        finally:
+            os.close(descriptor)
+        return None
+
+    def _write(self, data: bytes) -> None:
+        private.write(self.path / "config.json", data)
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / _UNFINISHED).unlink()
+
+
+def _taken(descriptor: int) -> bool:
+    """Tries for a second: `holder` of another process may look just now, or the one before may be ending."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+
+
+def _pid(descriptor: int) -> int:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else 0

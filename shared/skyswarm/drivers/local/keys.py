@@ -1,0 +1,140 @@
+"""Signing keys in a folder: the Keys port of an agent that is a process on its user's machine.
+
+Law: a private key is in its file (`<folder>/<agent>/seeds`, mode 0600, folder 0700) and in a SeedSigner, nowhere
+else: no repr, no error, no log. One file holds all three seeds of an agent, so one rename is one rotation: a crash at
+any point leaves the keys of before or the keys of after. Recovery keys are shown once and never stored.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import threading
+from pathlib import Path
+
+from skyswarm.drivers.local import private
+from skyswarm.drivers.memory.keys import Prepared, prepare
+from skyswarm.errors import AbsentError, ConflictError, KeyFileError, MalformedError
+from skyswarm.messages.keys import SEED_SIZE, SeedSigner
+from skyswarm.ports.system import Entropy, Signer
+
+__all__ = ["FileKeys", "Prepared", "make_recovery", "prepare", "read_recovery"]
+
+_HEAD = b"skyswarm keys 1\n"
+_SIZE = len(_HEAD) + 3 * SEED_SIZE
+_AGENT = re.compile(r"[0-9a-f]{64}")
+_CHECK = 3  # bytes of checksum: with the seed, 35 bytes are exactly 14 groups of 4 letters
+_RECOVERY = 56
+
+Seeds = tuple[bytes, bytes, bytes]
+
+
+class FileKeys:
+    """The Keys port. Errors of every method: KeyFileError (others can read it, damaged, unreadable), AbsentError."""
+
+    def __init__(self, folder: Path, entropy: Entropy = os.urandom) -> None:
+        self._folder = folder
+        self._entropy = entropy
+        self._known: dict[str, tuple[tuple[int, ...], tuple[SeedSigner, ...]]] = {}
+        self._lock = threading.Lock()
+
+    def adopt(self, prepared: Prepared, agent: str) -> None:
+        """Keep prepared keys under the agent's id, durably. Idempotent; ConflictError when it has other keys."""
+        if not _AGENT.fullmatch(agent):
+            raise MalformedError("an agent id is 64 lowercase hex digits")
+        home = self._folder / agent
+        private.make_folder(home, KeyFileError)
+        with private.locked(home / "lock", KeyFileError):
+            try:
+                known = self._read(agent)
+            except AbsentError:
+                private.write(home / "seeds", _HEAD + b"".join(prepared.seeds), KeyFileError)
+                return
+            if known != prepared.seeds:
+                raise ConflictError(f"agent {agent} has other keys here already")
+
+    def current(self, agent: str) -> Signer:
+        return self._signers(agent)[0]
+
+    def upcoming(self, agent: str) -> Signer:
+        return self._signers(agent)[1]
+
+    def following(self, agent: str) -> bytes:
+        return self._signers(agent)[2].public
+
+    def rotate(self, agent: str, expect: bytes) -> bytes:
+        self._read(agent)
+        home = self._folder / agent
+        with private.locked(home / "lock", KeyFileError):
+            current, upcoming, following = self._read(agent)
+            if SeedSigner(current).public != expect:
+                raise ConflictError(f"the keys of agent {agent} were rotated already")
+            fresh = self._entropy(SEED_SIZE)
+            private.write(home / "seeds", _HEAD + upcoming + following + fresh, KeyFileError)
+            return SeedSigner(following).public
+
+    def _signers(self, agent: str) -> tuple[SeedSigner, ...]:
+        """Kept in memory while the file is the very same, so that a rotation by another process is seen at once."""
+        state = self._state(agent)
+        seen = (state.st_ino, state.st_mtime_ns, state.st_ctime_ns, state.st_mode, state.st_uid)
+        with self._lock:
+            known = self._known.get(agent)
+        if known is not None and known[0] == seen:
+            return known[1]
+        signers = tuple(SeedSigner(seed) for seed in self._read(agent))
+        with self._lock:
+            self._known[agent] = (seen, signers)
+        return signers
+
+    def _state(self, agent: str) -> os.stat_result:
+        if not _AGENT.fullmatch(agent):
+            raise AbsentError("no agent of that id has keys here")
+        try:
+            return os.lstat(self._folder / agent / "seeds")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise AbsentError(f"there is no signing key of agent {agent} here") from error
+        except OSError as error:
+            raise KeyFileError(f"the keys of agent {agent} cannot be read: {error.strerror}") from error
+
+    def _read(self, agent: str) -> Seeds:
+        self._state(agent)
+        path = self._folder / agent / "seeds"
+        private.check(path.parent, os.lstat(path.parent), KeyFileError)
+        try:
+            data = private.read(path, _SIZE, KeyFileError)
+        except FileNotFoundError as error:
+            raise AbsentError(f"there is no signing key of agent {agent} here") from error
+        if len(data) != _SIZE or not data.startswith(_HEAD):
+            raise KeyFileError(
+                f"{path} is damaged or of a newer version",
+                advice="Restore it from a backup, or use a recovery key to name a new one.",
+            )
+        first, second, third = (
+            data[start : start + SEED_SIZE] for start in range(len(_HEAD), _SIZE, SEED_SIZE)
+        )
+        return first, second, third
+
+
+def make_recovery(entropy: Entropy) -> tuple[bytes, str]:
+    """A recovery key: its public half, whose hash goes into the inception, and the text to show its owner once."""
+    seed = entropy(SEED_SIZE)
+    text = base64.b32encode(seed + hashlib.sha256(seed).digest()[:_CHECK]).decode("ascii")
+    return SeedSigner(seed).public, "-".join(text[start : start + 4] for start in range(0, _RECOVERY, 4))
+
+
+def read_recovery(text: str) -> Signer:
+    """The key of a recovery text as its owner typed it (case, spaces and dashes do not matter). MalformedError."""
+    letters = re.sub(r"[\s-]", "", text).upper()
+    if not re.fullmatch(rf"[A-Z2-7]{{{_RECOVERY}}}", letters):
+        raise MalformedError(
+            "a recovery key is 14 groups of 4 letters and digits 2-7", advice="Look for a slip."
+        )
+    data = base64.b32decode(letters)
+    seed, check = data[:SEED_SIZE], data[SEED_SIZE:]
+    if hashlib.sha256(seed).digest()[:_CHECK] != check:
+        raise MalformedError(
+            "that recovery key has a slip in it", advice="Compare it with what you wrote down."
+        )
+    return SeedSigner(seed)
