@@ -2,20 +2,18 @@
 
 Law: a private key is in its file (`<folder>/<agent>/seeds`, mode 0600, folder 0700) and in a SeedSigner, nowhere
 else: no repr, no error, no log. One file holds all three seeds of an agent, so one rename is one rotation: a crash at
-any point leaves the keys of before or the keys of after. Recovery keys are shown once and never stored.
+any point leaves the keys of before or the keys of after.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import re
 import threading
 from pathlib import Path
 
 from skyswarm.drivers.local import private
-from skyswarm.drivers.memory.keys import Prepared, prepare
+from skyswarm.drivers.seeds import Prepared, Seeds, make_recovery, prepare, read_recovery
 from skyswarm.errors import AbsentError, ConflictError, KeyFileError, MalformedError
 from skyswarm.messages.keys import SEED_SIZE, SeedSigner
 from skyswarm.ports.system import Entropy, Signer
@@ -25,10 +23,6 @@ __all__ = ["FileKeys", "Prepared", "make_recovery", "prepare", "read_recovery"]
 _HEAD = b"skyswarm keys 1\n"
 _SIZE = len(_HEAD) + 3 * SEED_SIZE
 _AGENT = re.compile(r"[0-9a-f]{64}")
-_CHECK = 3  # bytes of checksum: with the seed, 35 bytes are exactly 14 groups of 4 letters
-_RECOVERY = 56
-
-Seeds = tuple[bytes, bytes, bytes]
 
 
 class FileKeys:
@@ -115,26 +109,3 @@ class FileKeys:
             data[start : start + SEED_SIZE] for start in range(len(_HEAD), _SIZE, SEED_SIZE)
         )
         return first, second, third
-
-
-def make_recovery(entropy: Entropy) -> tuple[bytes, str]:
-    """A recovery key: its public half, whose hash goes into the inception, and the text to show its owner once."""
-    seed = entropy(SEED_SIZE)
-    text = base64.b32encode(seed + hashlib.sha256(seed).digest()[:_CHECK]).decode("ascii")
-    return SeedSigner(seed).public, "-".join(text[start : start + 4] for start in range(0, _RECOVERY, 4))
-
-
-def read_recovery(text: str) -> Signer:
-    """The key of a recovery text as its owner typed it (case, spaces and dashes do not matter). MalformedError."""
-    letters = re.sub(r"[\s-]", "", text).upper()
-    if not re.fullmatch(rf"[A-Z2-7]{{{_RECOVERY}}}", letters):
-        raise MalformedError(
-            "a recovery key is 14 groups of 4 letters and digits 2-7", advice="Look for a slip."
-        )
-    data = base64.b32decode(letters)
-    seed, check = data[:SEED_SIZE], data[SEED_SIZE:]
-    if hashlib.sha256(seed).digest()[:_CHECK] != check:
-        raise MalformedError(
-            "that recovery key has a slip in it", advice="Compare it with what you wrote down."
-        )
-    return SeedSigner(seed)

@@ -1,46 +1,18 @@
-"""Signing keys in memory, and what a new agent's keys are made of. Nothing is kept.
+"""Signing keys in memory: one process, nothing kept.
 
-Law: seeds come from the entropy that is passed in, stay inside, and show in no repr, error or log.
-Three keys per agent: the one that signs now, the pre-rotated next one whose hash is in the chain, and the one
-after it, because a rotation statement names the hash of a key that must be kept before it is stored.
+Law: one lock, so that each method is one atomic step; seeds show in no repr, error or log.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 
+from skyswarm.drivers.seeds import Prepared, Seeds, prepare
 from skyswarm.errors import AbsentError, ConflictError
 from skyswarm.messages.keys import SEED_SIZE, SeedSigner
 from skyswarm.ports.system import Entropy, Signer
 
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Keys of an agent that has no id yet: its inception holds `current_public` and `next_public`'s hash."""
-
-    seeds: tuple[bytes, bytes, bytes] = field(repr=False)
-
-    @property
-    def current(self) -> Signer:
-        """Signs the inception."""
-        return SeedSigner(self.seeds[0])
-
-    @property
-    def current_public(self) -> bytes:
-        return SeedSigner(self.seeds[0]).public
-
-    @property
-    def next_public(self) -> bytes:
-        return SeedSigner(self.seeds[1]).public
-
-    def __reduce__(self) -> str:
-        raise TypeError("signing keys are not pickled")
-
-
-def prepare(entropy: Entropy) -> Prepared:
-    """Fresh keys, to be named in the inception whose hash is the agent's id; then `adopt` them under it."""
-    return Prepared((entropy(SEED_SIZE), entropy(SEED_SIZE), entropy(SEED_SIZE)))
+__all__ = ["MemoryKeys", "Prepared", "prepare"]
 
 
 class MemoryKeys:
@@ -49,7 +21,7 @@ class MemoryKeys:
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
         self._lock = threading.Lock()
-        self._seeds: dict[str, tuple[bytes, bytes, bytes]] = {}
+        self._seeds: dict[str, Seeds] = {}
 
     def adopt(self, prepared: Prepared, agent: str) -> None:
         """Keep prepared keys under the agent's id. Idempotent; ConflictError when it has other keys."""
@@ -80,7 +52,7 @@ class MemoryKeys:
             self._seeds[agent] = (upcoming, following, self._entropy(SEED_SIZE))
             return SeedSigner(following).public
 
-    def _of(self, agent: str) -> tuple[bytes, bytes, bytes]:
+    def _of(self, agent: str) -> Seeds:
         seeds = self._seeds.get(agent)
         if seeds is None:
             raise AbsentError(f"there is no signing key of agent {agent} here")
