@@ -274,8 +274,10 @@ def cut(deps: Deps, agent: str, job: Job, manifest: Manifest, number: int, page:
         if entry.list_id is not None:
             check_list(entry, get_side(deps, agent, job, manifest, entry.list_id))
         size = piece_size(entry.size)
-        token = f"{job.id}/{number}/{index}"
-        upload = storage.begin(destination(job, manifest, entry), entry.size, size, token)
+        upload = ""
+        if deps.transfers.batch(agent, job.id, next_number) is None:  # else planned before: it has its upload
+            token = f"{job.id}/{number}/{index}"
+            upload = storage.begin(destination(job, manifest, entry), entry.size, size, token)
         step = max(1, limits.batch_bytes // size)
         count = -(-pieces // step)
         for first in range(0, pieces, step):
