@@ -92,8 +92,9 @@ class Graph:
         """Remove all vouches by and for an agent."""
         self.update(remove=[edge.id for edge in (*self._in.get(agent, ()), *self._out.get(agent, ()))])
 
-    def update(self, add: Iterable[Edge] = (), remove: Iterable[str] = ()) -> None:
-        """Many changes in one repair: removals first, then additions."""
+    def update(self, add: Iterable[Edge] = (), remove: Iterable[str] = ()) -> set[Agent]:
+        """Many changes in one repair: removals first, then additions. Returns the agents whose budget changed
+        in any scope that was asked for before."""
         dirty: dict[str, dict[Unit, None]] = {scope: {} for scope in self._layers}
         for edge_id in remove:
             edge = self.edges.pop(edge_id, None)
@@ -104,9 +105,15 @@ class Graph:
             if old is not None:
                 self._detach(old, dirty)
             self._attach(edge, dirty)
+        changed: set[Agent] = set()
         for scope, units in dirty.items():
-            if units:
-                self._repair(scope, units)
+            if len(units) * 4 > len(self.edges) + 64:  # nearly all of it: one pass over everything is cheaper
+                was, new = self._layers[scope], self._settle(scope)
+                self._layers[scope] = new
+                changed.update(unit for unit in was.keys() | new.keys() if was.get(unit) != new.get(unit))
+            elif units:
+                changed.update(self._repair(scope, units))
+        return {unit for unit in changed if not isinstance(unit, Edge)}
 
     def _attach(self, edge: Edge, dirty: Mapping[str, dict[Unit, None]]) -> None:
         self.edges[edge.id] = edge
@@ -312,7 +319,7 @@ class Graph:
                     return most
         return most
 
-    def _repair(self, scope: str, units: Iterable[Unit]) -> None:
+    def _repair(self, scope: str, units: Iterable[Unit]) -> set[Unit]:
         """Make the layer right again after the edges into `units` changed, from the highest level to the
         lowest.
 
@@ -321,6 +328,7 @@ class Graph:
         level.
         """
         layer = self._layers[scope]
+        changed: set[Unit] = set()
         top = max(self.roots.values(), default=NONE)
         levels: list[dict[Unit, None]] = [{} for _ in range(top + 1)]
 
@@ -340,6 +348,7 @@ class Graph:
                 if most < level:
                     if now == level:  # fell
                         del layer[unit]
+                        changed.add(unit)
                         wait(unit, most)
                         for far, value in self._supported(unit, scope, level):
                             if layer.get(far, NONE) == value:
@@ -348,9 +357,11 @@ class Graph:
                         wait(unit, max(most, now))
                 elif now < level:  # rose
                     layer[unit] = level
+                    changed.add(unit)
                     for far, value in self._supported(unit, scope, level):
                         if layer.get(far, NONE) < value:
                             wait(far, value)
+        return changed
 
     def _supported(self, unit: Unit, scope: str, level: int) -> Iterator[tuple[Unit, int]]:
         """What a unit at `level` holds up, and at which value."""
