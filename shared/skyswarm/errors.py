@@ -357,6 +357,12 @@ class ForkError(RepositoryError):
     code = "SKY-611"
 
 
+class OmissionError(RepositoryError):
+    """A repository took a statement and did not show it in its log in time."""
+
+    code = "SKY-612"
+
+
 # ---- SKY-7xx set-up --------------------------------------------------------------------------
 class SetupError(SkyError):
     """The home folder of this agent is not as it must be."""

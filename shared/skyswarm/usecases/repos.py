@@ -1,0 +1,226 @@
+"""The repositories an agent uses, and what it remembers of each log: size, root, frontier, ids, faults, proofs.
+
+Law: what is remembered of a log outlives `remove`, so that a repository cannot make itself forgotten by being added
+again. Only verified sizes are in `size`; `ahead` is progress towards a checkpoint that is not checked yet.
+Notes: `repo/<id>` (the URL, as bytes), `synced/<id>` (State), `logged/<id>/<n>` (256 raw statement ids each),
+`proof/<id>/<hash>` (two signed notes that cannot both be true). `spec/repositories.md`, "What an agent keeps".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from skyswarm.errors import ConflictError, LinkError, RepositoryError, SkyError
+from skyswarm.messages import canonical
+from skyswarm.messages.fields import b64url, from_b64url
+from skyswarm.messages.statements import Seen
+from skyswarm.messages.urls import parse_endpoint
+from skyswarm.ports.records import Entry
+from skyswarm.trust import tlog
+from skyswarm.trust.tlog import EMPTY_ROOT, HASH, Frontier
+from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.loghead import entry_of, origin_of
+
+MAX_REPOS = 100
+BACKOFF = 30.0
+BACKOFF_MOST = 3600.0
+_CHUNK = 256
+_MAX_STATE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """A repository by its address; `id` is its agent id, which the address ends with."""
+
+    id: str
+    url: str
+
+
+def parse_repo(url: str) -> Repo:
+    """`http(s)://host[:port][/path]/a/<64 hex digits>`. LinkError."""
+    endpoint = parse_endpoint(url.rstrip("/"), error=LinkError)
+    before, _, repo = endpoint.rpartition("/a/")
+    if not before or len(repo) != 64 or set(repo) - set("0123456789abcdef"):
+        raise LinkError(
+            "the address of a repository ends with /a/ and its id of 64 hex digits",
+            advice="Copy it whole, as `skyswarm repo serve` prints it.",
+        )
+    return Repo(repo, endpoint)
+
+
+def add(deps: Deps, agent: str, url: str) -> Repo:
+    """Use this repository from now on; an address known under another URL is replaced."""
+    repo = parse_repo(url)
+    while True:
+        old = deps.notes.get(agent, f"repo/{repo.id}")
+        try:
+            deps.notes.put(agent, Entry(f"repo/{repo.id}", repo.url.encode(), old.version if old else 0))
+            return repo
+        except ConflictError:
+            continue
+
+
+def remove(deps: Deps, agent: str, repo: str) -> None:
+    """Use it no more. `repo` is an id or an address. What was remembered of its log stays. Idempotent."""
+    deps.notes.delete(agent, f"repo/{repo if '/' not in repo else parse_repo(repo).id}")
+
+
+def known(deps: Deps, agent: str) -> tuple[Repo, ...]:
+    """The repositories in use, by id."""
+    return tuple(parse_repo(one.value.decode()) for one in deps.notes.page(agent, "repo/", limit=MAX_REPOS))
+
+
+# ---- what is remembered ----------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class State:
+    """Of one log. `note`: the newest checkpoint that checked out, cosigned at `time` (Unix s), `size` and `root` (hex)
+    being its own. `mine`: how many statements of my own chain the log provably holds; `pushed`: how many it took, at
+    `pushed_at`. `alarm`: the worst it was caught at, never cleared by itself; `error`: why the last try failed.
+    """
+
+    size: int = 0
+    root: str = EMPTY_ROOT.hex()
+    frontier: str = ""
+    note: str = ""
+    time: int = 0
+    ahead: int = 0
+    ahead_frontier: str = ""
+    ahead_mine: int = 0
+    mine: int = 0
+    pushed: int = 0
+    pushed_at: int = 0
+    failures: int = 0
+    retry_at: int = 0
+    error: dict[str, str] | None = None
+    alarm: dict[str, str] | None = None
+    version: int = field(default=0, compare=False)
+
+    def progress(self) -> Frontier:
+        """The frontier to go on from: of `ahead` when there is any progress, else of `size`."""
+        if self.ahead > self.size:
+            return Frontier.load(self.ahead, from_b64url(self.ahead_frontier))
+        return Frontier.load(self.size, from_b64url(self.frontier))
+
+    def at(self, frontier: Frontier, mine: int) -> State:
+        """With progress up to `frontier`, not checked against a root yet."""
+        return replace(self, ahead=frontier.size, ahead_frontier=b64url(frontier.dump()), ahead_mine=mine)
+
+    def verified(self, frontier: Frontier, mine: int, note: str, time: int) -> State:
+        """The log as the checkpoint `note` states it, recomputed here."""
+        return replace(
+            self, size=frontier.size, root=frontier.root().hex(), frontier=b64url(frontier.dump()), mine=mine,
+            note=note, time=max(time, self.time), ahead=0, ahead_frontier="", ahead_mine=0,
+        )  # fmt: skip
+
+
+def state(deps: Deps, agent: str, repo: str) -> State:
+    """What is remembered of a repository's log."""
+    row = deps.notes.get(agent, f"synced/{repo}")
+    return State() if row is None else _read(row)
+
+
+def change(deps: Deps, agent: str, repo: str, decide: Callable[[State], State]) -> State:
+    """Read, decide, write conditionally; again when another process was faster. `decide` may raise to stop."""
+    while True:
+        now = state(deps, agent, repo)
+        new = decide(now)
+        if new == now:
+            return now
+        value: dict[str, Any] = {"v": 1, **asdict(new)}
+        del value["version"]
+        try:
+            deps.notes.put(agent, Entry(f"synced/{repo}", canonical.dumps(value), now.version))
+            return new
+        except ConflictError:
+            continue
+
+
+def failed(deps: Deps, agent: str, repo: str, error: SkyError) -> State:
+    """Remember why it failed and rest it: half a minute, doubling up to an hour."""
+
+    def decide(now: State) -> State:
+        rest = min(BACKOFF_MOST, BACKOFF * 2 ** min(now.failures, 10))
+        until = int(deps.clock() + rest)
+        return replace(now, failures=now.failures + 1, retry_at=until, error=error.to_json())
+
+    return change(deps, agent, repo, decide)
+
+
+def worked(deps: Deps, agent: str, repo: str) -> State:
+    """Forget earlier failures; an alarm stays."""
+    return change(deps, agent, repo, lambda now: replace(now, failures=0, retry_at=0, error=None))
+
+
+def awake(deps: Deps, agent: str, repos: tuple[Repo, ...]) -> tuple[Repo, ...]:
+    """Those that are not resting after a failure."""
+    now = deps.clock()
+    return tuple(repo for repo in repos if state(deps, agent, repo.id).retry_at <= now)
+
+
+def alarm(deps: Deps, agent: str, repo: str, error: RepositoryError, *notes: str) -> RepositoryError:
+    """Keep the alarm and the signed notes that prove it; returns `error`."""
+    proof = canonical.dumps({"v": 1, "error": error.to_json(), "notes": list(notes)})
+    name = hashlib.sha256("\n".join(notes).encode()).hexdigest()[:16]
+    with suppress(ConflictError):  # this very proof is kept already
+        deps.notes.put(agent, Entry(f"proof/{repo}/{name}", proof))
+    change(deps, agent, repo, lambda now: replace(now, alarm=now.alarm or error.to_json()))
+    return error
+
+
+def proofs(deps: Deps, agent: str, repo: str) -> list[tuple[str, ...]]:
+    """The signed notes of each alarm of a repository, as they were received."""
+    rows = deps.notes.page(agent, f"proof/{repo}/", limit=MAX_REPOS)
+    return [tuple(canonical.loads(row.value, _MAX_STATE)["notes"]) for row in rows]
+
+
+def held_checkpoints(deps: Deps, agent: str) -> tuple[Seen, ...]:
+    """The newest verified checkpoint of every log that this agent ever read, by origin: for a statement's `seen`."""
+    rows = deps.notes.page(agent, "synced/", limit=MAX_REPOS)
+    states = ((row.key.removeprefix("synced/"), _read(row)) for row in rows)
+    return tuple(sorted(Seen(origin_of(repo), one.size, one.root) for repo, one in states if one.size))
+
+
+def _read(row: Entry) -> State:
+    value = canonical.loads(row.value, _MAX_STATE)
+    del value["v"]
+    return State(**value, version=row.version)
+
+
+# ---- the ids of a log ------------------------------------------------------------------------
+def keep_ids(deps: Deps, agent: str, repo: str, start: int, ids: list[str]) -> None:
+    """Remember the statement ids at `start` and after. ConflictError: another process writes there now."""
+    while ids:
+        chunk, skip = divmod(start, _CHUNK)
+        part, ids = ids[: _CHUNK - skip], ids[_CHUNK - skip :]
+        key = f"logged/{repo}/{chunk:012d}"
+        old = deps.notes.get(agent, key)
+        before = (old.value if old else b"")[: skip * HASH]
+        if len(before) != skip * HASH:
+            raise ConflictError("the ids before these are not there: another process starts over")
+        value = before + b"".join(bytes.fromhex(one) for one in part)
+        if old is None or not old.value.startswith(value):
+            deps.notes.put(agent, Entry(key, value, old.version if old else 0))
+        start += len(part)
+
+
+def logged(deps: Deps, agent: str, repo: str, start: int = 0) -> Iterator[tuple[int, str]]:
+    """(index, statement id) of a log from `start` up to the size that was verified: the positions that cuts name."""
+    size = state(deps, agent, repo).size
+    while start < size:
+        chunk, skip = divmod(start, _CHUNK)
+        row = deps.notes.get(agent, f"logged/{repo}/{chunk:012d}")
+        if row is None:
+            return
+        for at in range(skip, min(_CHUNK, size - chunk * _CHUNK)):
+            yield chunk * _CHUNK + at, row.value[at * HASH : (at + 1) * HASH].hex()
+        start = (chunk + 1) * _CHUNK
+
+
+def root_at(deps: Deps, agent: str, repo: str, size: int) -> bytes:
+    """Root of the first `size` statements of a log as they are remembered. Reads all of them: for alarms only."""
+    leaves = (tlog.leaf_hash(entry_of(one)) for index, one in logged(deps, agent, repo) if index < size)
+    return tlog.tree_root(leaves)
