@@ -21,7 +21,7 @@ def parts_of(key: str) -> tuple[str, ...]:
         sizes = [len(part.encode("utf-8")) for part in parts]
     except UnicodeEncodeError as error:
         raise UnsafePathError("a key that is not UTF-8") from error
-    if sum(sizes) > MAX_KEY or max(sizes) > MAX_NAME:
+    if sum(sizes) + len(sizes) - 1 > MAX_KEY or max(sizes) > MAX_NAME:
         raise UnsafePathError(f"a key over {MAX_KEY} bytes, or a name in it over {MAX_NAME}: {key[:80]}…")
     for part in parts:
         if part in {"", ".", ".."} or "\0" in part:

@@ -130,7 +130,7 @@ class MemoryStorage:
         self, upload: str, index: int, digest: PieceDigest, length: int, chunks: Iterable[memoryview]
     ) -> None:
         self._open(upload)
-        data = b"".join(chunks)
+        data = b"".join(bytes(chunk) for chunk in chunks)  # a chunk is valid until the next only
         if len(data) != length:
             raise PieceMismatchError(f"part {index} has {len(data)} bytes instead of {length}")
         with self._lock:
@@ -179,7 +179,7 @@ class MemoryStorage:
         origin = self._siblings(source)
         if not isinstance(origin, MemoryStorage):
             raise ForbiddenError(f"{self._name} cannot copy from {source}")
-        data = b"".join(origin.chunks(key, version, offset, length))
+        data = b"".join(bytes(chunk) for chunk in origin.chunks(key, version, offset, length))
         proof = hashlib.sha256(data).digest()
         if proof != digest.sha256:
             raise PieceMismatchError(f"piece {index} copied from {source} is not the one of the manifest")

@@ -75,7 +75,9 @@ class Presigner:
             raise RequestError(f"not a presigned URL: {error}") from error
         fields = dict(pairs)
         if len(pairs) != 3 or fields.keys() != {"v", "e", "s"} or not key:
-            raise RequestError("not a presigned URL", advice="It has a storage, a key, and v, e, s in the query.")
+            raise RequestError(
+                "not a presigned URL", advice="It has a storage, a key, and v, e, s in the query."
+            )
         expiry = fields["e"]
         if not (expiry.isascii() and expiry.isdigit() and len(expiry) <= 12 and str(int(expiry)) == expiry):
             raise RequestError("not a presigned URL: its end is not a number")

@@ -1,0 +1,395 @@
+"""A folder of this machine as a storage: both ports of ports/storage.py over plain files.
+
+Law: what is where on disk is decided here and in the files named folder_*; nothing outside `root` is opened. An
+object appears under its key by one link or rename of a finished file. Conditional writes of all processes that use
+this driver exclude each other; other programs are noticed where they can be, but a program that writes
+a file between our look and our rename loses its write, as with any two editors.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from skyswarm.drivers.local.reading import open_range
+from skyswarm.drivers.storages.folder_parts import UploadName, hash_range, write_at, write_chunks
+from skyswarm.drivers.storages.folder_tree import Tree, translated, translating, version_of
+from skyswarm.drivers.storages.folder_uploads import Uploads
+from skyswarm.drivers.storages.folder_walk import Walk
+from skyswarm.drivers.storages.keys import HIDDEN, parts_of
+from skyswarm.drivers.storages.presign import Presigner
+from skyswarm.errors import (
+    AbsentError,
+    ConflictError,
+    ForbiddenError,
+    InputError,
+    PieceMismatchError,
+    SourceChangedError,
+    TransferStateError,
+)
+from skyswarm.pieces.digest import PieceDigest
+from skyswarm.ports.storage import ANY_VERSION, Grant, Listing, Object
+
+_WALKS = 8
+_COPY = 8 << 20
+_NO_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
+_NO_LINK = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+
+
+class FolderStorage:
+    """Files below `root` (it must exist). With `fsync` an object is on the disk when `put` or `finish` returns.
+
+    `siblings` gives the folder storage of a name, for copies without a network. Threads may share an instance.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        presigner: Presigner,
+        *,
+        fsync: bool = True,
+        kind: str = "folder",
+        siblings: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._tree = Tree(root)
+        self._name = name
+        self._presigner = presigner
+        self._fsync = fsync
+        self._kind = kind
+        self._siblings = siblings
+        self._uploads = Uploads(self._tree)
+        self._walks: dict[tuple[str, str], Walk] = {}
+        self._walks_lock = threading.Lock()
+
+    @property
+    def kind(self) -> str:
+        return self._kind
+
+    @property
+    def root(self) -> Path:
+        """Where the files are."""
+        return self._tree.root
+
+    # ---- Source ----------------------------------------------------------------------------
+    def list(self, prefix: str, after: str | None = None, limit: int = 1000) -> Listing:
+        if limit < 1:
+            raise InputError("a page of a listing has at least one object")
+        # A walk is kept for the next page: sorting a folder of a million names again for each would be quadratic.
+        walk = None
+        if after is not None:
+            with self._walks_lock:
+                walk = self._walks.pop((prefix, after), None)
+        walk = walk or Walk(self._tree, prefix, after)
+        page = walk.page(limit)
+        if page.next is not None:
+            with self._walks_lock:
+                self._walks[prefix, page.next] = walk
+                while len(self._walks) > _WALKS:
+                    self._walks.pop(next(iter(self._walks)))
+        return page
+
+    def stat(self, key: str) -> Object:
+        fd = self._tree.open_file(parts_of(key))
+        try:
+            return _object(key, os.fstat(fd))
+        finally:
+            os.close(fd)
+
+    def open_at(self, key: str, version: str) -> tuple[int, Object]:
+        """A descriptor of the file while it is at `version`; the caller closes it. AbsentError, SourceChangedError."""
+        fd = self._tree.open_file(parts_of(key))
+        found = _object(key, os.fstat(fd))
+        if found.version != version:
+            os.close(fd)
+            raise SourceChangedError(f"{key} was changed since it was published")
+        return fd, found
+
+    def chunks(self, key: str, version: str, offset: int, length: int) -> Iterator[memoryview]:
+        fd, _ = self.open_at(key, version)
+        try:
+            yield from open_range(fd, offset, length)
+            _still(fd, key, version)
+        finally:
+            os.close(fd)
+
+    def presign(self, key: str, version: str, ttl: int) -> Grant:
+        return self._presigner.grant(self._name, key, version, ttl)
+
+    # ---- Sink: whole objects -------------------------------------------------------------------
+    def put(self, key: str, data: bytes, *, if_version: str | None, media_type: str | None = None) -> Object:
+        del media_type  # a folder keeps none
+        parts = parts_of(key)
+        with translating(f"writing {key}", writing=True):
+            folder = self._tree.open_folder((HIDDEN, "tmp"), create=True, mode=0o700)
+            temporary = f"{os.urandom(12).hex()}.tmp"
+            try:
+                fd = os.open(
+                    temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder
+                )
+                try:
+                    write_at(fd, data, 0)
+                    if self._fsync:
+                        os.fsync(fd)
+                    return self._publish(parts, fd, folder, temporary, if_version)
+                finally:
+                    os.close(fd)
+                    with suppress(FileNotFoundError):
+                        os.unlink(temporary, dir_fd=folder)
+            finally:
+                os.close(folder)
+
+    def delete(self, key: str) -> None:
+        """Folders that become empty stay: one of them may be somebody's inbox, and none shows in `list`."""
+        parts = parts_of(key)
+        try:
+            folder = self._tree.open_folder(parts[:-1])
+            try:
+                with self._alone(key):
+                    os.unlink(parts[-1], dir_fd=folder)
+                if self._fsync:
+                    os.fsync(folder)
+            finally:
+                os.close(folder)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return
+        except OSError as error:
+            raise translated(error, f"removing {key}", writing=True) from error
+
+    # ---- Sink: uploads -------------------------------------------------------------------------
+    def begin(self, key: str, size: int, piece_size: int, token: str) -> str:
+        name = UploadName.make(token, key, size, piece_size)
+        # A file in the way of a folder is better known now than after all bytes have come.
+        try:
+            os.close(self._tree.open_folder(parts_of(key)[:-1]))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise translated(error, f"writing {key}", writing=True) from error
+        return self._uploads.begin(name)
+
+    def part(
+        self, upload: str, index: int, digest: PieceDigest, length: int, chunks: Iterable[memoryview]
+    ) -> None:
+        """A part that is there already is not read again: `chunks` is left alone."""
+
+        def fill(fd: int, offset: int) -> None:
+            write_chunks(fd, offset, length, chunks)
+
+        self._write(upload, index, digest, length, fill)
+
+    def parts(self, upload: str) -> frozenset[int]:
+        with self._uploads.open(UploadName.parse(upload)) as found:
+            return frozenset(found.present())
+
+    def finish(self, upload: str, digests: Sequence[PieceDigest], *, if_version: str | None) -> Object:
+        name = UploadName.parse(upload)
+        parts = parts_of(name.key)
+        try:
+            with self._uploads.open(name) as found:
+                have = found.present()
+                missing = [index for index, digest in enumerate(digests) if have.get(index) != digest.sha256]
+                if missing or len(digests) != name.count:
+                    raise TransferStateError(
+                        f"{name.key} has {name.count} parts, {len(missing)} of them are not there yet"
+                    )
+                with translating(f"writing {name.key}", writing=True):
+                    if self._fsync:
+                        os.fsync(found.data)
+                    made = self._publish(parts, found.data, found.folder, "data", if_version)
+        except AbsentError as error:
+            return self._finished_before(name, digests, error)
+        self._uploads.remove(name)
+        return made
+
+    def abort(self, upload: str) -> None:
+        with suppress(AbsentError):
+            self._uploads.remove(UploadName.parse(upload))
+
+    def copy(
+        self,
+        upload: str,
+        index: int,
+        source: str,
+        key: str,
+        version: str,
+        offset: int,
+        digest: PieceDigest,
+        length: int,
+    ) -> bytes | None:
+        """Shares blocks where the file system can (btrfs, XFS), else the kernel copies. The proof is computed here,
+        from the bytes of the destination."""
+        origin = self if source == self._name else self._siblings(source)
+        if not isinstance(origin, FolderStorage):
+            raise ForbiddenError(f"{self._name} cannot copy from {source}")
+
+        def fill(fd: int, at: int) -> None:
+            behind, _ = origin.open_at(key, version)
+            try:
+                _copy_range(behind, offset, fd, at, length)
+                _still(behind, key, version)
+            finally:
+                os.close(behind)
+            if hash_range(fd, at, length) != digest.sha256:
+                raise PieceMismatchError(f"piece {index} copied from {source} is not the one of the manifest")
+
+        self._write(upload, index, digest, length, fill)
+        return digest.sha256
+
+    # ---- inside --------------------------------------------------------------------------------
+    def _write(
+        self, upload: str, index: int, digest: PieceDigest, length: int, fill: Callable[[int, int], None]
+    ) -> None:
+        name = UploadName.parse(upload)
+        if name.span(index)[1] != length:
+            raise PieceMismatchError(
+                f"part {index} of {name.key} has {name.span(index)[1]} bytes, not {length}"
+            )
+        with self._uploads.open(name) as found:
+            if os.fstat(found.data).st_nlink > 1 and self._published(name.key, found.data):
+                raise AbsentError(
+                    f"the upload of {name.key} is finished"
+                )  # writing now would change the object
+            found.write(index, digest.sha256, fill)
+
+    def _published(self, key: str, fd: int) -> bool:
+        """Whether the object under `key` is this very file."""
+        try:
+            final = self._tree.open_file(parts_of(key))
+        except (AbsentError, ForbiddenError):
+            return False
+        try:
+            return os.path.samestat(os.fstat(final), os.fstat(fd))
+        finally:
+            os.close(final)
+
+    def _publish(
+        self, parts: Sequence[str], fd: int, folder: int, file: str, if_version: str | None
+    ) -> Object:
+        """Make the finished file `file` in `folder` (open as `fd`) appear under its key; it stays there as well.
+
+        Doing it again when it has happened is harmless: the two are the same inode. OSError as it comes.
+        """
+        key = "/".join(parts)
+        parent = self._tree.open_folder(parts[:-1], create=True, sync=self._fsync)
+        try:
+            with self._alone(key):
+                current = _lstat(parts[-1], parent)
+                if current is None or not os.path.samestat(current, os.fstat(fd)):
+                    self._replace(parts, parent, folder, file, if_version)
+            if self._fsync:
+                os.fsync(parent)
+        finally:
+            os.close(parent)
+        return _object(key, os.fstat(fd))
+
+    def _replace(
+        self, parts: Sequence[str], parent: int, folder: int, file: str, if_version: str | None
+    ) -> None:
+        if if_version is None:
+            try:
+                self._link(file, parts[-1], folder, parent)
+            except FileExistsError as error:
+                raise ConflictError(f"there is a {parts[-1]} already") from error
+            return
+        if if_version != ANY_VERSION:
+            try:
+                version = self.stat("/".join(parts)).version
+            except AbsentError:
+                version = ""
+            if version != if_version:
+                raise ConflictError(f"{parts[-1]} is not at the expected version")
+        second = f"{file}.{os.urandom(8).hex()}"
+        self._link(file, second, folder, folder)
+        try:
+            os.rename(second, parts[-1], src_dir_fd=folder, dst_dir_fd=parent)
+        except OSError:
+            os.rename(second, file, src_dir_fd=folder, dst_dir_fd=folder)  # the same inode: `second` may stay
+            with suppress(FileNotFoundError):
+                os.unlink(second, dir_fd=folder)
+            raise
+
+    @staticmethod
+    def _link(file: str, name: str, folder: int, parent: int) -> None:
+        """`name` for the file `file`, never over another. Where there are no hard links (FAT) it is moved, which
+        `_alone` makes as safe among ourselves; an upload that was moved is known by its bytes at the next `finish`."""
+        try:
+            os.link(file, name, src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            if _lstat(name, parent) is not None:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+            os.rename(file, name, src_dir_fd=folder, dst_dir_fd=parent)
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Excludes every other conditional write of this key by this driver, also in other processes."""
+        folder = self._tree.open_folder((HIDDEN, "locks"), create=True, mode=0o700)
+        try:
+            name = f"{hashlib.sha256(key.encode()).digest()[0] & 63:02d}"
+            fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        finally:
+            os.close(folder)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def _finished_before(
+        self, name: UploadName, digests: Sequence[PieceDigest], error: AbsentError
+    ) -> Object:
+        """The object, if these very bytes are under the key: the upload was finished before. Else `error` again."""
+        try:
+            found = self.stat(name.key)
+            fd, _ = self.open_at(name.key, found.version)
+        except (AbsentError, SourceChangedError):
+            raise error from None
+        try:
+            same = found.size == name.size and len(digests) == name.count
+            for index, digest in enumerate(digests if same else ()):
+                same = same and hash_range(fd, *name.span(index)) == digest.sha256
+        finally:
+            os.close(fd)
+        if not same:
+            raise error
+        return found
+
+
+def _object(key: str, found: os.stat_result) -> Object:
+    return Object(key, found.st_size, version_of(found), found.st_mtime)
+
+
+def _still(fd: int, key: str, version: str) -> None:
+    if version_of(os.fstat(fd)) != version:
+        raise SourceChangedError(f"{key} was changed while it was read")
+
+
+def _lstat(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _copy_range(source: int, offset: int, fd: int, at: int, length: int) -> None:
+    """Copy inside the kernel; through one small buffer where it cannot (two file systems)."""
+    done = 0
+    while done < length:
+        try:
+            step = os.copy_file_range(source, fd, min(_COPY, length - done), offset + done, at + done)
+        except OSError as error:
+            if done or error.errno not in _NO_COPY:
+                raise translated(error, "copying a part", writing=True) from error
+            write_chunks(fd, at, length, open_range(source, offset, length))
+            return
+        if not step:
+            raise SourceChangedError("the file ended while it was copied")
+        done += step
