@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# Two machines' worth of workers at most: each test starts processes of its own.
+# Four at most: many tests start processes of their own.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ "$$n" -gt 4 ] && n=4; echo "$$n")
 
 .DEFAULT_GOAL := help
@@ -57,8 +57,8 @@ e2e: env-dev ## Kills, faults and big files, on real processes (minutes)
 	$(PYTEST) -m slow $(ARGS)
 
 .PHONY: fuzz
-fuzz: env-dev ## Bad input for the parsers, far longer than in `make test`
-	$(PYTEST) --hypothesis-profile long --timeout 3600 tests/fuzz $(ARGS)
+fuzz: env-dev ## Bad input for the parsers, again and again with other seeds (ROUNDS=20)
+	@set -e; for round in $$(seq $(or $(ROUNDS),20)); do $(PYTEST) -q tests/fuzz $(ARGS); done
 
 .PHONY: bench
 bench: env-bench ## The figures, each against its rival in the same run

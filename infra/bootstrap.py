@@ -36,6 +36,10 @@ LEVELS = tuple(LOCKS)  # each holds the ones before it
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATE_SETTINGS = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
+NO_INDEX = (
+    "The packages did not arrive. Look at the lines above, at your network, and at pip's settings for its index,\n"
+    "proxy and certificates (PIP_INDEX_URL, PIP_PROXY, PIP_CERT, pip.conf); then run the same again."
+)
 NO_APT = "apt-get could not fetch pip. As root: apt-get install python3-venv; then run the same again."
 
 SCRIPT = """\
@@ -178,7 +182,8 @@ def _pip(folder: Path) -> list[str]:
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--link-mode", "copy", "--python", python]
     if shutil.which("apt-get") and shutil.which("dpkg-deb"):
-        return [python, f"{_from_apt(folder / 'apt')}/pip", *quiet]
+        kept = Path(sys.prefix) / "apt"  # of the environment this runs in, when it makes another one
+        return [python, f"{_from_apt(kept if kept.exists() else folder / 'apt')}/pip", *quiet]
     sys.exit(
         "This Python has neither pip nor ensurepip, and there is no uv and no apt-get to get them with.\n"
         "Install your system's package for pip or venv (often python3-pip or python3-venv), then run the same again."

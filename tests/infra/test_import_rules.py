@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.support.tree import ROOT
 
 LINT = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-logo"]
@@ -18,7 +19,12 @@ def _lint(root: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*LINT, "--config", str(root / "pyproject.toml"), "--cache-dir", str(cache)],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": f"{root / 'shared'}{os.pathsep}{root}", "NO_COLOR": "1", "COLUMNS": "200"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{root / 'shared'}{os.pathsep}{root}",
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+        },
         capture_output=True,
         text=True,
         check=False,

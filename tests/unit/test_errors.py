@@ -75,7 +75,9 @@ def test_the_examples_are_what_the_classes_make() -> None:
     assert examples
     for example in examples:
         said = example["error"]
-        made = by_code[said["code"]](said["message"], advice=said.get("advice", ""), lost=said.get("lost", ""))
+        made = by_code[said["code"]](
+            said["message"], advice=said.get("advice", ""), lost=said.get("lost", "")
+        )
         assert {"error": made.to_json()} == example
     line = re.search(r"^SKY-320 .*$", SPEC, re.MULTILINE)
     assert line

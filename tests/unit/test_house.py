@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.support.tree import ROOT, files, ignored, python_files, syntax, text
 
 PACKAGE = "shared/skyswarm"
