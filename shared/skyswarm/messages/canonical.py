@@ -19,12 +19,15 @@ MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 16
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_ASTRAL = re.compile(rb"[\xf0-\xff]")
+_ENCODE = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False).encode
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
 def dumps(value: Any) -> bytes:
-    """The canonical bytes of a value made of dict, list, str, int, bool and None."""
+    """The canonical bytes of a value made of dict, list, str, int, bool and None. MalformedError for all else."""
     try:
+        _check(value)
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise MalformedError(f"this value has no canonical JSON form: {error}") from error
@@ -47,9 +50,38 @@ def loads(data: bytes, limit: int) -> Any:
         )
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise MalformedError(f"not JSON: {error}") from error
-    if dumps(value) != data:
+    if _again(value, data) != data:
         raise MalformedError("JSON that is not in its canonical form (RFC 8785)")
     return value
+
+
+def _again(value: Any, data: bytes) -> bytes:
+    """The canonical bytes of what was just parsed from `data`.
+
+    Without floats, RFC 8785 and the C encoder of the standard library differ in one thing only: the order of keys that
+    mix characters above U+FFFF (in UTF-8 from 0xF0 on) with ones just below. It is three times faster for all others.
+    """
+    try:
+        if _ASTRAL.search(data):
+            return rfc8785.dumps(value)
+        return _ENCODE(value).encode("utf-8")
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        raise MalformedError(f"this value has no canonical JSON form: {error}") from error
+
+
+def _check(value: Any) -> None:
+    """RFC 8785 has a form for floats; the messages here have not (and a subclass could encode as it likes)."""
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise MalformedError("a JSON object has keys of text")
+            _check(item)
+    elif kind is list or kind is tuple:
+        for item in value:
+            _check(item)
+    elif kind is not str and kind is not int and kind is not bool and value is not None:
+        raise MalformedError(f"a {kind.__name__} has no place in canonical JSON")
 
 
 def _nesting(data: bytes) -> int:

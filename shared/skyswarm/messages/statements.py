@@ -8,69 +8,92 @@ a key or a sequence number is right is decided in `trust/`; nothing here knows o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
 from skyswarm.errors import StatementError
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import Envelope
-from skyswarm.messages.fields import LOOKUP, ORIGIN, Fields
+from skyswarm.messages.fields import LOOKUP, Fields
+from skyswarm.messages.statement_parts import (
+    MAX_ANNOUNCE_MS,
+    MAX_DEPTH,
+    MAX_LOOKUPS,
+    MAX_PART,
+    MAX_PAYLOAD,
+    MAX_REASON,
+    MAX_RECOVERY,
+    MAX_VOUCH,
+    SCOPES,
+    Cut,
+    Head,
+    Seen,
+    ascending,
+    read_chain,
+    read_cut,
+    read_scope,
+    read_seen,
+    read_sub,
+)
 from skyswarm.messages.urls import parse_endpoint
 
-MAX_PAYLOAD = 4096
-MAX_SEEN = 8
-MAX_RECOVERY = 3
-MAX_DEPTH = 7
-MAX_CUT = 8
-MAX_REASON = 200
-MAX_LOOKUPS = 64
-MAX_PART = 4095
-MAX_VOUCH = 90 * 86400
-MAX_ANNOUNCE_MS = 86_400_000
-SCOPES = ("fetch", "index", "repair", "store", "witness")
-"""Every scope there is, in the order in which a statement lists them."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Seen:
-    """A checkpoint that the issuer holds: log origin, tree size, root hash (hex)."""
-
-    origin: str
-    size: int
-    root: str
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The end of an issuer's chain: the sequence number and id of its newest statement."""
-
-    seq: int
-    id: str
-
-
-Cut: TypeAlias = tuple[tuple[str, int], ...]
-"""For each log origin the last index that still counts (-1: none), by origin; empty when nothing is cut."""
+__all__ = [
+    "MAX_LOOKUPS",
+    "MAX_PAYLOAD",
+    "MAX_REASON",
+    "SCOPES",
+    "Announce",
+    "Cut",
+    "Distrust",
+    "Head",
+    "Inception",
+    "Logged",
+    "Retire",
+    "Revoke",
+    "Rotate",
+    "Seen",
+    "Signed",
+    "Statement",
+    "Vouch",
+    "parse_signed",
+    "parse_statement",
+    "payload_type",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Inception:
+class _Settled:
+    """What all statements share: an id, and the one gate to being made. `raw` are the bytes that were read, if any."""
+
+    id: str = field(init=False, compare=False)
+    raw: InitVar[bytes | None] = field(default=None, kw_only=True)
+    kind: ClassVar[str] = ""
+
+    def __post_init__(self, raw: bytes | None) -> None:
+        if raw is None:
+            raw = self.payload()
+            if parse_statement(payload_type(self.kind), raw) != self:
+                raise StatementError(f"{self.kind} statement with a value of the wrong type")
+        object.__setattr__(self, "id", hashlib.sha256(raw).hexdigest())
+
+    def payload(self) -> bytes:
+        """The canonical bytes that are signed."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Inception(_Settled):
     """The birth of an agent; its id is the agent's id. `next` and `recovery` are commitments (hex)."""
 
     key: str
     next: str
     recovery: tuple[str, ...] = ()
     seen: tuple[Seen, ...] = ()
-    id: str = field(init=False, compare=False)
-    raw: InitVar[bytes | None] = None
     kind: ClassVar[str] = "inception"
     seq: ClassVar[int] = 0
     prev: ClassVar[None] = None
-
-    def __post_init__(self, raw: bytes | None) -> None:
-        _settle(self, raw)
 
     @property
     def iss(self) -> str:
@@ -78,13 +101,12 @@ class Inception:
         return self.id
 
     def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
         own = {"key": self.key, "next": self.next, "recovery": list(self.recovery)}
         return _dump(self.kind, None, 0, None, self.seen, own)
 
 
 @dataclass(frozen=True, slots=True)
-class Rotate:
+class Rotate(_Settled):
     """A new signing key (did:key) and the commitment to the one after. `undo`: the rotation a recovery key undoes."""
 
     iss: str
@@ -94,21 +116,15 @@ class Rotate:
     next: str
     undo: str | None = None
     seen: tuple[Seen, ...] = ()
-    id: str = field(init=False, compare=False)
-    raw: InitVar[bytes | None] = None
     kind: ClassVar[str] = "rotate"
 
-    def __post_init__(self, raw: bytes | None) -> None:
-        _settle(self, raw)
-
     def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
         own = {"key": self.key, "next": self.next, **_given("undo", self.undo)}
         return _dump(self.kind, self.iss, self.seq, self.prev, self.seen, own)
 
 
 @dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(_Settled):
     """The last statement of an agent. `key` is the pre-committed key, revealed to sign it."""
 
     iss: str
@@ -116,20 +132,14 @@ class Retire:
     prev: str
     key: str
     seen: tuple[Seen, ...] = ()
-    id: str = field(init=False, compare=False)
-    raw: InitVar[bytes | None] = None
     kind: ClassVar[str] = "retire"
 
-    def __post_init__(self, raw: bytes | None) -> None:
-        _settle(self, raw)
-
     def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
         return _dump(self.kind, self.iss, self.seq, self.prev, self.seen, {"key": self.key})
 
 
 @dataclass(frozen=True, slots=True)
-class Vouch:
+class Vouch(_Settled):
     """Trust in `sub` for the scopes from `nbf` until `exp` (Unix s), `depth` hops on. `limit` in bytes, None: none."""
 
     iss: str
@@ -143,22 +153,16 @@ class Vouch:
     exp: int
     cut: Cut = ()
     seen: tuple[Seen, ...] = ()
-    id: str = field(init=False, compare=False)
-    raw: InitVar[bytes | None] = None
     kind: ClassVar[str] = "vouch"
 
-    def __post_init__(self, raw: bytes | None) -> None:
-        _settle(self, raw)
-
     def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
         own = {"sub": self.sub, "scope": list(self.scope), "depth": self.depth, "limit": self.limit}
         own |= {"nbf": self.nbf, "exp": self.exp, **_given("cut", dict(self.cut))}
         return _dump(self.kind, self.iss, self.seq, self.prev, self.seen, own)
 
 
 @dataclass(frozen=True, slots=True)
-class Revoke:
+class Revoke(_Settled):
     """Takes back one own vouch by id, or every own vouch for `sub`: exactly one of the two is given."""
 
     iss: str
@@ -169,22 +173,16 @@ class Revoke:
     reason: str = ""
     cut: Cut = ()
     seen: tuple[Seen, ...] = ()
-    id: str = field(init=False, compare=False)
-    raw: InitVar[bytes | None] = None
     kind: ClassVar[str] = "revoke"
 
-    def __post_init__(self, raw: bytes | None) -> None:
-        _settle(self, raw)
-
     def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
         own = _given("vouch", self.vouch) | _given("sub", self.sub) | _given("reason", self.reason)
         own |= _given("cut", dict(self.cut))
         return _dump(self.kind, self.iss, self.seq, self.prev, self.seen, own)
 
 
 @dataclass(frozen=True, slots=True)
-class Distrust:
+class Distrust(_Settled):
     """No edge of mine leads to `sub` for these scopes any more; advice to others only if they opt in."""
 
     iss: str
@@ -195,15 +193,9 @@ class Distrust:
     reason: str = ""
     cut: Cut = ()
     seen: tuple[Seen, ...] = ()
-    id: str = field(init=False, compare=False)
-    raw: InitVar[bytes | None] = None
     kind: ClassVar[str] = "distrust"
 
-    def __post_init__(self, raw: bytes | None) -> None:
-        _settle(self, raw)
-
     def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
         own = {
             "sub": self.sub,
             "scope": list(self.scope),
@@ -214,7 +206,7 @@ class Distrust:
 
 
 @dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(_Settled):
     """Where an agent is and which look-up keys it holds, part by part. In no chain or log; the newest `serial` wins.
 
     `serial` is in Unix milliseconds, `exp` in Unix seconds at most 24 h later; `lookups` are sorted and unique.
@@ -227,15 +219,9 @@ class Announce:
     head: Head
     lookups: tuple[str, ...]
     exp: int
-    id: str = field(init=False, compare=False)
-    raw: InitVar[bytes | None] = None
     kind: ClassVar[str] = "announce"
 
-    def __post_init__(self, raw: bytes | None) -> None:
-        _settle(self, raw)
-
     def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
         value = {"v": 1, "kind": self.kind, "iss": self.iss, "part": self.part, "serial": self.serial}
         value |= {"endpoint": self.endpoint, "head": {"seq": self.head.seq, "id": self.head.id}}
         return canonical.dumps(value | {"lookups": list(self.lookups), "exp": self.exp})
@@ -275,7 +261,7 @@ def parse_statement(kind_type: str, payload: bytes) -> Statement:
     fields = Fields(value, f"{kind} statement", StatementError)
     fields.fixed("v", 1)
     fields.fixed("kind", kind)
-    statement: Statement = read(fields, payload)
+    statement = read(fields, payload)
     fields.end()
     return statement
 
@@ -292,15 +278,6 @@ def parse_signed(envelope_bytes: bytes) -> Signed:
 
 
 # ---- making ----------------------------------------------------------------------------------
-def _settle(statement: Statement, raw: bytes | None) -> None:
-    """Give a new statement its id. One that was not read from bytes goes through the reader first."""
-    if raw is None:
-        raw = statement.payload()
-        if parse_statement(payload_type(statement.kind), raw) != statement:
-            raise StatementError(f"{statement.kind} statement with a value of the wrong type")
-    object.__setattr__(statement, "id", hashlib.sha256(raw).hexdigest())
-
-
 def _dump(
     kind: str, iss: str | None, seq: int, prev: str | None, seen: tuple[Seen, ...], own: Mapping[str, Any]
 ) -> bytes:
@@ -318,43 +295,58 @@ def _given(name: str, value: Any) -> dict[str, Any]:
 def _inception(f: Fields, raw: bytes) -> Inception:
     for name, value in (("iss", None), ("seq", 0), ("prev", None)):
         f.fixed(name, value)
-    recovery = _ascending(f, "recovery", f.ids("recovery", MAX_RECOVERY))
-    return Inception(f.did("key"), f.id("next"), recovery, _seen(f), raw)
+    recovery = ascending(f, "recovery", f.ids("recovery", MAX_RECOVERY))
+    return Inception(f.did("key"), f.id("next"), recovery, read_seen(f), raw=raw)
 
 
 def _rotate(f: Fields, raw: bytes) -> Rotate:
     undo = f.id("undo") if f.has("undo") else None
-    return Rotate(*_chain(f), f.did("key"), f.id("next"), undo, _seen(f), raw)
+    return Rotate(*read_chain(f), f.did("key"), f.id("next"), undo, read_seen(f), raw=raw)
 
 
 def _retire(f: Fields, raw: bytes) -> Retire:
-    return Retire(*_chain(f), f.did("key"), _seen(f), raw)
+    return Retire(*read_chain(f), f.did("key"), read_seen(f), raw=raw)
 
 
 def _vouch(f: Fields, raw: bytes) -> Vouch:
-    iss, seq, prev = _chain(f)
+    iss, seq, prev = read_chain(f)
     depth = f.integer("depth", 0, MAX_DEPTH)
     limit = f.maybe("limit", f.integer)
     nbf, exp = f.time("nbf"), f.time("exp")
     if not 0 < exp - nbf <= MAX_VOUCH:
         raise f.fail("exp", "must be after nbf, by at most 90 days")
-    return Vouch(iss, seq, prev, _sub(f, iss), _scope(f), depth, limit, nbf, exp, _cut(f), _seen(f), raw)
+    return Vouch(
+        iss,
+        seq,
+        prev,
+        read_sub(f, iss),
+        read_scope(f),
+        depth,
+        limit,
+        nbf,
+        exp,
+        read_cut(f),
+        read_seen(f),
+        raw=raw,
+    )
 
 
 def _revoke(f: Fields, raw: bytes) -> Revoke:
-    iss, seq, prev = _chain(f)
+    iss, seq, prev = read_chain(f)
     if f.has("vouch") == f.has("sub"):
         raise f.fail("vouch", "or sub must be given, and not both")
     vouch = f.id("vouch") if f.has("vouch") else None
     sub = f.id("sub") if f.has("sub") else None
     reason = f.text("reason", MAX_REASON, 1) if f.has("reason") else ""
-    return Revoke(iss, seq, prev, vouch, sub, reason, _cut(f), _seen(f), raw)
+    return Revoke(iss, seq, prev, vouch, sub, reason, read_cut(f), read_seen(f), raw=raw)
 
 
 def _distrust(f: Fields, raw: bytes) -> Distrust:
-    iss, seq, prev = _chain(f)
+    iss, seq, prev = read_chain(f)
     reason = f.text("reason", MAX_REASON)
-    return Distrust(iss, seq, prev, _sub(f, iss), _scope(f), reason, _cut(f), _seen(f), raw)
+    return Distrust(
+        iss, seq, prev, read_sub(f, iss), read_scope(f), reason, read_cut(f), read_seen(f), raw=raw
+    )
 
 
 def _announce(f: Fields, raw: bytes) -> Announce:
@@ -367,59 +359,10 @@ def _announce(f: Fields, raw: bytes) -> Announce:
     if not 0 < exp * 1000 - serial <= MAX_ANNOUNCE_MS:
         raise f.fail("exp", "must be after serial, by at most 24 hours")
     endpoint = f.url("endpoint", parse_endpoint)
-    return Announce(iss, part, serial, endpoint, head, _ascending(f, "lookups", found), exp, raw)
+    return Announce(iss, part, serial, endpoint, head, ascending(f, "lookups", found), exp, raw=raw)
 
 
-def _chain(f: Fields) -> tuple[str, int, str]:
-    return f.id("iss"), f.integer("seq", 1), f.id("prev")
-
-
-def _sub(f: Fields, iss: str) -> str:
-    sub = f.id("sub")
-    if sub == iss:
-        raise f.fail("sub", "must be another agent than iss")
-    return sub
-
-
-def _scope(f: Fields) -> tuple[str, ...]:
-    scope = f.items("scope", len(SCOPES), lambda item: item.choice("item", SCOPES))
-    if not scope:
-        raise f.fail("scope", "must name at least one scope")
-    return _ascending(f, "scope", scope)
-
-
-def _seen(f: Fields) -> tuple[Seen, ...]:
-    def one(field: Fields) -> Seen:
-        inner = field.object("item")
-        seen = Seen(
-            inner.match("origin", ORIGIN, "must be a log origin"), inner.integer("size"), inner.id("root")
-        )
-        inner.end()
-        return seen
-
-    return _ascending(f, "seen", f.items("seen", MAX_SEEN, one))
-
-
-def _cut(f: Fields) -> Cut:
-    if not f.has("cut"):
-        return ()
-    value = f.take("cut")
-    if not isinstance(value, dict) or not 1 <= len(value) <= MAX_CUT:
-        raise f.fail("cut", f"must be an object with 1 to {MAX_CUT} log origins")
-    for origin, index in value.items():
-        if ORIGIN.fullmatch(origin) is None or type(index) is not int or index < -1:
-            raise f.fail("cut", "must map log origins to integers from -1 up")
-    return tuple(sorted(value.items()))
-
-
-def _ascending(f: Fields, name: str, items: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Lists that mean a set have one order."""
-    if any(a >= b for a, b in pairwise(items)):
-        raise f.fail(name, "must be in ascending order, each once")
-    return items
-
-
-_READERS: Mapping[str, Any] = MappingProxyType(
+_READERS: Mapping[str, Callable[[Fields, bytes], Statement]] = MappingProxyType(
     {
         "inception": _inception,
         "rotate": _rotate,
