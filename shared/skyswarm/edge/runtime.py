@@ -1,0 +1,185 @@
+"""The composition root of an agent on one machine: a home folder in, a bundle of ports out.
+
+Law: the only place that chooses the local drivers and takes time and randomness from the system. Nothing runs here;
+`process.py` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+
+from skyswarm.drivers.http.fetcher import HttpFetcher
+from skyswarm.drivers.http.peers import AddressPolicy, HttpPeers
+from skyswarm.drivers.local.config import Config, StorageConfig
+from skyswarm.drivers.local.database import Database
+from skyswarm.drivers.local.home import Home
+from skyswarm.drivers.local.keys import FileKeys
+from skyswarm.drivers.local.records import (
+    SqliteAnnouncements,
+    SqliteHeld,
+    SqliteMeters,
+    SqliteNonces,
+    SqliteNotes,
+    SqliteShares,
+)
+from skyswarm.drivers.local.records_statements import SqliteStatements
+from skyswarm.drivers.local.records_transfers import SqliteTransfers
+from skyswarm.drivers.local.storages import LocalStorages
+from skyswarm.drivers.local.tasks import SqliteTasks
+from skyswarm.drivers.seeds import make_recovery, prepare
+from skyswarm.drivers.storages.presign import Presigner
+from skyswarm.messages.dsse import seal
+from skyswarm.messages.keys import commitment, did_key
+from skyswarm.messages.statements import Inception, parse_signed, payload_type
+from skyswarm.ports.system import Clock, Entropy
+from skyswarm.usecases.costs import Prices
+from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.limits import Limits
+from skyswarm.usecases.views import row_of
+
+
+class Runtime:
+    """One agent (or repository) of one home folder, ready to act. `close` it."""
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        clock: Clock = time.time,
+        entropy: Entropy = os.urandom,
+        limits: Limits | None = None,
+        policy: AddressPolicy | None = None,
+    ) -> None:
+        self.home = home
+        self.config = home.config()
+        self.agent = self.config.agent
+        self.name = self.config.name
+        self.database = Database(home.database)
+        policy = policy or AddressPolicy(allow_private=True)
+        self.presigner = Presigner(home.presign_secret(), self.base_url, clock)
+        self.storages = LocalStorages(home, self.presigner)
+        self.tasks = SqliteTasks(self.database)
+        self.transfers = SqliteTransfers(self.database)
+        self.pool = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="sky")
+        self.deps = Deps(
+            statements=SqliteStatements(self.database),
+            announcements=SqliteAnnouncements(self.database),
+            shares=SqliteShares(self.database),
+            held=SqliteHeld(self.database),
+            transfers=self.transfers,
+            nonces=SqliteNonces(self.database),
+            meters=SqliteMeters(self.database),
+            notes=SqliteNotes(self.database),
+            tasks=self.tasks,
+            storages=self.storages,
+            keys=FileKeys(home.keys, entropy),
+            peers=HttpPeers(policy),
+            fetcher=HttpFetcher(policy),
+            clock=clock,
+            entropy=entropy,
+            prices=prices(),
+            limits=limits or Limits(),
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Where this process is reached, without a slash at the end."""
+        config = self.config
+        if config.public_url:
+            return config.public_url.rstrip("/")
+        host = "127.0.0.1" if config.host in ("0.0.0.0", "::", "") else config.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """What this agent announces: its base URL and id."""
+        return f"{self.base_url}/a/{self.agent}"
+
+    def change(self, step: Callable[[Config], Config]) -> None:
+        """Change the settings, atomically among processes, and use them from now on."""
+        self.config = self.home.change(step)
+
+    def add_storage(self, name: str, path: Path) -> None:
+        """Give a folder a name as a storage of this user. Replaces nothing: SetupError when the name is taken."""
+        added = StorageConfig("folder", str(path.absolute()))
+
+        def step(config: Config) -> Config:
+            return replace(config, storages=MappingProxyType({**config.storages, name: added}))
+
+        self.change(step)
+
+    def close(self) -> None:
+        """Free threads and files."""
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.database.close()
+
+
+def prices() -> Prices:
+    """The dated price table that ships with the package."""
+    return Prices.parse(json.loads(resources.files("skyswarm.data").joinpath("prices.json").read_text("utf-8")))
+
+
+def create(
+    path: Path,
+    *,
+    name: str,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    public_url: str | None = None,
+    role: str = "agent",
+    recovery: bool = False,
+    fsync: bool = True,
+    clock: Clock = time.time,
+    entropy: Entropy = os.urandom,
+) -> tuple[Runtime, str | None]:
+    """Make a home with a new identity. Returns the runtime, and the recovery key's text to be shown once.
+
+    Keys and inception are stored under the id before the settings name it: a crash leaves a home that `create` takes
+    again.
+    """
+    home = Home.create(path, entropy)
+    prepared = prepare(entropy)
+    commitments: tuple[str, ...] = ()
+    text = None
+    if recovery:
+        public, text = make_recovery(entropy)
+        commitments = (commitment(public),)
+    born = Inception(did_key(prepared.current_public), commitment(prepared.next_public), commitments)
+    signed = parse_signed(seal(payload_type("inception"), born.payload(), prepared.current).dump())
+    FileKeys(home.keys, entropy).adopt(prepared, born.id)
+    database = Database(home.database)
+    SqliteStatements(database).append(born.id, [row_of(signed, clock())])
+    database.close()
+    home.save(
+        Config(
+            name=name,
+            agent=born.id,
+            host=host,
+            port=port,
+            public_url=public_url,
+            storages=MappingProxyType({"home": StorageConfig("folder", "storage")}),
+            role=role,
+            fsync=fsync,
+        )
+    )
+    return Runtime(home, clock=clock, entropy=entropy), text
+
+
+def open_runtime(
+    path: Path,
+    *,
+    clock: Clock = time.time,
+    entropy: Entropy = os.urandom,
+    limits: Limits | None = None,
+    policy: AddressPolicy | None = None,
+) -> Runtime:
+    """The agent of an existing home. NoHomeError, SetupError, KeyFileError."""
+    return Runtime(Home(path), clock=clock, entropy=entropy, limits=limits, policy=policy)

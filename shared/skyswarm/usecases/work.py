@@ -1,0 +1,130 @@
+"""What happens to a task: which use case it names, and what each outcome means for the queue and the transfer.
+
+Law: every use case named here is idempotent, so a task may come twice or late. A retryable error puts the task off,
+longer each time; a transfer that verifies nothing for `Limits.patience` gives up with the last reason; everything else ends
+the transfer in the state that says why. Nothing is swallowed: what cannot be placed is raised to the worker's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from skyswarm.errors import (
+    CancelledError,
+    ConflictError,
+    CostCapError,
+    DestinationFullError,
+    LeaseLostError,
+    NoSourceError,
+    SkyError,
+    SourceRefusedError,
+    StorageFullError,
+)
+from skyswarm.messages import canonical
+from skyswarm.ports.records import Entry
+from skyswarm.ports.work import Delivery
+from skyswarm.usecases import inbox, jobs, settle, spreading
+from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.move import NotNow, move
+from skyswarm.usecases.plan import find_sources, plan
+
+TRANSFER_KINDS = frozenset({"plan", "move", "settle"})
+MAX_BODY = 16 * 1024
+RECEIPT_TRIES = 12
+
+
+def perform(deps: Deps, delivery: Delivery, holder: str, pool: Executor, threads: int) -> None:
+    """Run one delivery and settle it with the queue. `holder` names this worker: `<instance>/<thread>`."""
+    task = delivery.task
+    body = canonical.loads(task.body_json, MAX_BODY)
+    del threads
+    try:
+        _run(deps, task.agent, task.kind, body, holder, pool)
+    except LeaseLostError:
+        # Somebody else is at it. Look again when its lease could have ended, should it have died.
+        deps.tasks.later(delivery, deps.clock() + deps.limits.lease / 4)
+    except CancelledError:
+        deps.tasks.done(delivery)
+    except SkyError as error:
+        _trouble(deps, delivery, body, error, pool)
+    else:
+        deps.tasks.done(delivery)
+
+
+def _run(deps: Deps, agent: str, kind: str, body: dict[str, object], holder: str, pool: Executor) -> None:
+    transfer = str(body.get("transfer", ""))
+    runs: dict[str, Callable[[], object]] = {
+        "plan": lambda: plan(deps, agent, transfer, pool),
+        "move": lambda: move(deps, agent, transfer, int(str(body["number"])), holder),
+        "settle": lambda: settle.settle(deps, agent, transfer),
+        "receipts": lambda: settle.receipts(deps, agent, transfer),
+        "push": lambda: spreading.push(deps, agent),
+        "pull": lambda: spreading.pull(deps, agent, pool),
+        "announce": lambda: spreading.announce(deps, agent, pool),
+    }
+    runs[kind]()
+    if kind in TRANSFER_KINDS:
+        job = jobs.load(deps, agent, transfer)
+        if job.origin and kind != "move":
+            inbox.write_status(deps, agent, job)
+
+
+def _trouble(deps: Deps, delivery: Delivery, body: dict[str, object], error: SkyError, pool: Executor) -> None:
+    task, now = delivery.task, deps.clock()
+    wait = min(30.0, 0.25 * 2 ** min(delivery.attempt, 7))
+    if task.kind not in TRANSFER_KINDS:
+        if task.kind == "receipts" and delivery.attempt >= RECEIPT_TRIES:
+            deps.tasks.done(delivery)  # the receipts stay as they are; `skyswarm receipts` shows which lack a signature
+        else:
+            deps.tasks.later(delivery, now + wait)
+        return
+    transfer = str(body["transfer"])
+    final = _final(error)
+    if final is None and _patience_over(deps, task.agent, transfer, now):
+        final = "failed"
+    if final is not None:
+        job = settle.give_up(deps, task.agent, transfer, final, error)
+        if job.origin:
+            inbox.write_status(deps, task.agent, job)
+        deps.tasks.done(delivery)
+        return
+    if isinstance(error, NoSourceError) and task.kind == "move":
+        _look_again(deps, task.agent, transfer, pool)
+    deps.tasks.later(delivery, max(now + 0.05, error.at) if isinstance(error, NotNow) else now + wait)
+
+
+def _final(error: SkyError) -> str | None:
+    """The state that this error ends a transfer in; None: it is worth another try."""
+    if isinstance(error, CostCapError | DestinationFullError | StorageFullError):
+        return "stopped"
+    if isinstance(error, SourceRefusedError) or error.code.startswith("SKY-2"):
+        return "refused"
+    if error.retryable or isinstance(error, NotNow | ConflictError):
+        return None
+    return "failed"
+
+
+def _look_again(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
+    """No source is left: perhaps another agent has announced the share meanwhile, or ours is back at a new address."""
+    try:
+        find_sources(deps, agent, jobs.load(deps, agent, transfer), pool)
+    except SkyError:
+        return  # the reason that is kept is the one the worker met
+
+
+def _patience_over(deps: Deps, agent: str, transfer: str, now: float) -> bool:
+    """Whether nothing was verified since trouble began, for longer than the user waits."""
+    key = f"stall/{transfer}"
+    tally = deps.transfers.tally(agent, transfer)
+    known = deps.notes.get(agent, key)
+    if known is not None:
+        seen = canonical.loads(known.value, 256)
+        if seen["bytes"] == tally.bytes and seen["done"] == tally.done:
+            return bool(now - seen["since"] > deps.limits.patience)
+    state = {"bytes": tally.bytes, "done": tally.done, "since": int(now)}
+    try:
+        deps.notes.put(agent, Entry(key, canonical.dumps(state), known.version if known else 0))
+    except ConflictError:
+        return False  # another worker has just noted the same
+    return False
