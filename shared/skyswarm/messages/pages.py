@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from skyswarm.errors import ManifestError, TooLargeError
 from skyswarm.messages import canonical
 from skyswarm.messages.fields import ID, MAX_TIME, b64url, from_b64url
-from skyswarm.pieces.digest import RECORD, check_packed, content_of
+from skyswarm.pieces.digest import RECORD, SHA256, check_packed, content_of
 from skyswarm.pieces.hasher import HashedFile
 from skyswarm.pieces.paths import SharePath
 from skyswarm.pieces.size import BLOCK, MAX_FILE, piece_count
@@ -29,6 +29,7 @@ MIN_TIME = -62_135_596_800
 """The first second of the year 1; files do have dates before 1970."""
 
 _EXTRAS = {"md5": re.compile("[0-9a-f]{32}"), "dropbox": ID, "sha256": ID}
+_MD5_OF_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - RFC 9110's name of this production
 _MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?: *;[ -~]*)?")
 _KEYS = frozenset({"path", "size", "content", "modified"})
@@ -101,12 +102,18 @@ class FileEntry:
             shape = _EXTRAS.get(name)
             if shape is None or type(value) is not str or shape.fullmatch(value) is None:
                 raise self._wrong("extras are md5, dropbox and sha256, in lowercase hex")
-        # Of one piece (one block) these say the same thing twice, so a lie shows without reading a byte.
-        if count == 1 and self.pieces is not None:
-            if self.extras.get("sha256", whole := self.pieces[:32].hex()) != whole:
-                raise self._wrong("sha256 is not that of its only piece")
-            if self.size <= BLOCK and self.extras.get("dropbox", self.content) != self.content:
-                raise self._wrong("dropbox is not that of its only block")
+        # Of at most one piece (one block) these say the same thing twice, so a lie shows without reading a
+        # byte.
+        known: dict[str, str] = {}
+        if count == 0:
+            known = {"md5": _MD5_OF_NOTHING, "sha256": self.content, "dropbox": self.content}
+        elif count == 1 and self.pieces is not None:
+            known["sha256"] = self.pieces[:SHA256].hex()
+            if self.size <= BLOCK:
+                known["dropbox"] = self.content
+        for name, value in known.items():
+            if self.extras.get(name, value) != value:
+                raise self._wrong(f"{name} is not that of its pieces")
 
     @staticmethod
     def list_name(packed: bytes) -> str:
