@@ -46,7 +46,7 @@ class MemoryKeys:
 
     def rotate(self, agent: str, expect: bytes) -> bytes:
         with self._lock:
-            current, upcoming, following = self._seeds.get(agent) or self._of(agent)
+            current, upcoming, following = self._of(agent)
             if SeedSigner(current).public != expect:
                 raise ConflictError(f"the keys of agent {agent} were rotated already")
             self._seeds[agent] = (upcoming, following, self._entropy(SEED_SIZE))

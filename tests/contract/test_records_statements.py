@@ -1,0 +1,138 @@
+"""The promises of the Statements port, for every driver."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from tests.support.lossy import twice
+from tests.support.racing import race
+from tests.support.record_rigs import ALICE, BOB, Rig
+
+from skyswarm.errors import ConflictError
+from skyswarm.ports.records import StatementRow
+
+
+def row(key: str, issuer: str = "i", seq: int = 0, kind: str = "vouch") -> StatementRow:
+    return StatementRow(key, issuer, seq, kind, f"envelope of {key}".encode(), 12.5)
+
+
+def test_positions_are_contiguous_from_zero(rig: Rig) -> None:
+    assert rig.statements.count(ALICE) == 0
+    assert rig.statements.append(ALICE, [row("x", seq=0), row("y", seq=1)]) == [0, 1]
+    assert rig.statements.extend(ALICE, row("z", seq=2)) == 2
+    assert rig.statements.count(ALICE) == 3
+    kept = rig.statements.after(ALICE, 0, 10)
+    assert [(one.id, one.position) for one in kept] == [("x", 0), ("y", 1), ("z", 2)]
+    assert kept[0] == StatementRow("x", "i", 0, "vouch", b"envelope of x", 12.5, 0)
+
+
+def test_a_known_statement_keeps_its_first_position(rig: Rig) -> None:
+    rig.statements.append(ALICE, [row("x", seq=0), row("y", seq=1)])
+    assert rig.statements.append(ALICE, [row("y", seq=1), row("z", seq=2), row("z", seq=2), row("x")]) == [
+        1,
+        2,
+        2,
+        0,
+    ]
+    assert rig.statements.count(ALICE) == 3
+
+
+def test_appending_nothing_changes_nothing(rig: Rig) -> None:
+    assert rig.statements.append(ALICE, []) == []
+    assert rig.statements.count(ALICE) == 0
+
+
+def test_both_halves_of_an_equivocation_are_kept(rig: Rig) -> None:
+    rig.statements.append(ALICE, [row("one", seq=4), row("other", seq=4), row("later", seq=5)])
+    assert [one.id for one in rig.statements.of(ALICE, "i")] == ["one", "other", "later"]
+
+
+def test_an_own_chain_takes_one_statement_per_sequence_number(rig: Rig) -> None:
+    assert rig.statements.extend(ALICE, row("mine", seq=7)) == 0
+    with pytest.raises(ConflictError):
+        rig.statements.extend(ALICE, row("other", seq=7))
+    assert [one.id for one in rig.statements.after(ALICE, 0, 10)] == ["mine"]
+    assert rig.statements.extend(ALICE, row("of another issuer", issuer="j", seq=7)) == 1
+
+
+def test_extend_sees_what_append_brought(rig: Rig) -> None:
+    rig.statements.append(ALICE, [row("brought", seq=3)])
+    with pytest.raises(ConflictError):
+        rig.statements.extend(ALICE, row("mine", seq=3))
+    assert rig.statements.extend(ALICE, row("brought", seq=3)) == 0
+
+
+def test_after_goes_on_page_by_page(rig: Rig) -> None:
+    rig.statements.append(ALICE, [row(f"s{number:04}", seq=number) for number in range(250)])
+    seen: list[str] = []
+    while page := rig.statements.after(ALICE, len(seen), 100):
+        assert len(page) <= 100
+        seen += [one.id for one in page]
+    assert seen == [f"s{number:04}" for number in range(250)]
+    assert rig.statements.after(ALICE, 250, 100) == []
+
+
+def test_of_goes_by_sequence_then_position(rig: Rig) -> None:
+    order = [5, 2, 9, 2, 0]
+    rig.statements.append(ALICE, [row(f"n{place}", seq=seq) for place, seq in enumerate(order)])
+    rig.statements.append(ALICE, [row("stranger", issuer="j", seq=2)])
+    assert [one.id for one in rig.statements.of(ALICE, "i")] == ["n4", "n1", "n3", "n0", "n2"]
+    assert [one.id for one in rig.statements.of(ALICE, "i", seq=2, limit=3)] == ["n1", "n3", "n0"]
+    assert rig.statements.of(ALICE, "nobody") == []
+
+
+def test_agents_never_meet(rig: Rig) -> None:
+    rig.statements.append(ALICE, [row("x", seq=0)])
+    assert rig.statements.count(BOB) == 0
+    assert rig.statements.extend(BOB, row("another", seq=0)) == 0
+    assert rig.statements.append(BOB, [row("x", seq=0)]) == [1]
+    assert [one.id for one in rig.statements.of(ALICE, "i")] == ["x"]
+
+
+def test_one_of_many_racing_processes_extends(rig: Rig) -> None:
+    for seq in range(5):
+        results = race(
+            [lambda n=n, s=seq: rig.statements.extend(ALICE, row(f"{s}.{n}", seq=s)) for n in range(8)]
+        )
+        assert [one for one in results if not isinstance(one, ConflictError)] == [seq]
+    assert rig.statements.count(ALICE) == 5
+
+
+def test_racing_appends_leave_no_gap_and_nothing_twice(rig: Rig) -> None:
+    def add(start: int) -> list[int]:
+        return [
+            position
+            for first in range(start, start + 20, 5)
+            for position in rig.statements.append(
+                ALICE, [row(f"s{n}", seq=n) for n in range(first, first + 5)]
+            )
+        ]
+
+    race([lambda s=start: add(s) for start in (0, 0, 10, 20)])
+    rows = rig.statements.after(ALICE, 0, 100)
+    assert [one.position for one in rows] == list(range(40))
+    assert sorted(one.seq for one in rows) == list(range(40))
+
+
+def test_a_reader_never_sees_half_an_append(rig: Rig) -> None:
+    counts: list[int] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            counts.append(rig.statements.count(ALICE))
+
+    def write() -> None:
+        for number in range(20):
+            rig.statements.append(ALICE, [row(f"{number}.{part}", seq=number) for part in range(10)])
+        stop.set()
+
+    race([read, write])
+    assert not [count for count in counts if count % 10]
+
+
+def test_a_lost_acknowledgement_is_harmless(rig: Rig) -> None:
+    assert twice(rig.statements, "append", ALICE, [row("x", seq=0), row("y", seq=1)]) == [0, 1]
+    assert twice(rig.statements, "extend", ALICE, row("z", seq=2)) == 2
+    assert rig.statements.count(ALICE) == 3

@@ -1,0 +1,175 @@
+"""The promises of the Tasks port, for every driver."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.support.lossy import twice
+from tests.support.racing import race
+from tests.support.record_rigs import ALICE, BOB, Rig
+
+from skyswarm.ports.work import Delivery, Task
+
+TASK = Task(ALICE, "announce", b'{"x":1}')
+NAMED = replace(TASK, dedup="announce")
+
+
+def only(found: list[Delivery]) -> Delivery:
+    assert len(found) == 1
+    return found[0]
+
+
+def test_a_task_is_delivered_as_it_was_pushed(rig: Rig) -> None:
+    assert rig.tasks.pull("w", now=0, lease=10) == []
+    rig.tasks.push(TASK)
+    taken = only(rig.tasks.pull("w", now=100, lease=10))
+    assert (taken.task, taken.attempt, taken.until) == (TASK, 1, 110)
+    assert rig.tasks.pull("v", now=109.9, lease=10) == []
+
+
+def test_a_task_waits_for_its_time(rig: Rig) -> None:
+    rig.tasks.push(TASK, at=50)
+    assert rig.tasks.pull("w", now=49.9, lease=10) == []
+    assert only(rig.tasks.pull("w", now=50, lease=10)).task == TASK
+
+
+def test_a_delivery_that_is_not_done_comes_again(rig: Rig) -> None:
+    rig.tasks.push(TASK)
+    first = only(rig.tasks.pull("w", now=0, lease=10))
+    second = only(rig.tasks.pull("v", now=10, lease=10))
+    assert (second.task, second.attempt) == (TASK, 2)
+    assert second.receipt != first.receipt
+    rig.tasks.done(second)
+    assert rig.tasks.pull("w", now=1000, lease=10) == []
+
+
+def test_an_old_delivery_can_do_no_harm(rig: Rig) -> None:
+    rig.tasks.push(TASK)
+    old = only(rig.tasks.pull("w", now=0, lease=10))
+    new = only(rig.tasks.pull("v", now=10, lease=10))
+    rig.tasks.done(old)
+    rig.tasks.later(old, at=0)
+    rig.tasks.extend(old, until=5000)
+    assert rig.tasks.pull("w", now=19, lease=10) == []
+    third = only(rig.tasks.pull("w", now=20, lease=10))
+    assert third.attempt == 3
+    rig.tasks.done(new)
+    rig.tasks.done(third)
+    rig.tasks.done(third)
+    assert rig.tasks.pull("w", now=9000, lease=10) == []
+
+
+def test_a_late_holder_may_finish_what_nobody_took(rig: Rig) -> None:
+    rig.tasks.push(TASK)
+    taken = only(rig.tasks.pull("w", now=0, lease=10))
+    rig.tasks.done(taken)  # its lease may be over by any clock: it was not delivered again in between
+    assert rig.tasks.pull("w", now=9000, lease=10) == []
+
+
+def test_a_delivery_is_held_longer(rig: Rig) -> None:
+    rig.tasks.push(TASK)
+    taken = only(rig.tasks.pull("w", now=0, lease=10))
+    rig.tasks.extend(taken, until=100)
+    assert rig.tasks.pull("v", now=99, lease=10) == []
+    assert only(rig.tasks.pull("v", now=100, lease=10)).attempt == 2
+
+
+def test_a_delivery_is_given_back_for_later(rig: Rig) -> None:
+    rig.tasks.push(TASK)
+    taken = only(rig.tasks.pull("w", now=0, lease=1000))
+    rig.tasks.later(taken, at=50)
+    rig.tasks.done(taken)  # given back is given back
+    rig.tasks.extend(taken, until=5000)
+    assert rig.tasks.pull("v", now=49, lease=10) == []
+    again = only(rig.tasks.pull("v", now=50, lease=10))
+    assert (again.task, again.attempt) == (TASK, 2)
+
+
+def test_as_many_as_asked_for_and_the_longest_due_first(rig: Rig) -> None:
+    for number in range(150):
+        rig.tasks.push(
+            replace(TASK, agent=BOB if number % 2 else ALICE, kind=f"k{number}"), at=float(150 - number)
+        )
+    assert rig.tasks.pull("w", now=0.5, lease=10) == []
+    first = rig.tasks.pull("w", now=1000, lease=10, limit=3)
+    assert sorted(one.task.kind for one in first) == ["k147", "k148", "k149"]
+    rest = rig.tasks.pull("w", now=1000, lease=10, limit=500)
+    assert len(rest) == 147
+    assert {one.task.agent for one in rest} == {ALICE, BOB}
+    assert len({one.receipt for one in (*first, *rest)}) == 150
+
+
+def test_while_a_task_waits_another_of_its_name_is_not_added(rig: Rig) -> None:
+    rig.tasks.push(NAMED, at=100)
+    rig.tasks.push(replace(NAMED, body_json=b"other"), at=200)
+    assert rig.tasks.pull("w", now=99, lease=10) == []
+    assert only(rig.tasks.pull("w", now=1000, lease=10, limit=9)).task == NAMED
+
+
+def test_the_waiting_task_is_due_at_the_earlier_time(rig: Rig) -> None:
+    rig.tasks.push(NAMED, at=100)
+    rig.tasks.push(NAMED, at=20)
+    assert rig.tasks.pull("w", now=19, lease=10) == []
+    rig.tasks.done(only(rig.tasks.pull("w", now=20, lease=10, limit=9)))
+    assert rig.tasks.pull("w", now=1000, lease=10) == []
+
+
+def test_names_are_of_one_agent_and_no_name_is_no_name(rig: Rig) -> None:
+    for task in (NAMED, replace(NAMED, agent=BOB), replace(NAMED, dedup="b"), TASK, TASK):
+        rig.tasks.push(task)
+    assert len(rig.tasks.pull("w", now=0, lease=10, limit=9)) == 5
+
+
+def test_what_a_worker_has_may_have_begun_so_another_is_added(rig: Rig) -> None:
+    """Else the news that came while a task ran would be lost."""
+    rig.tasks.push(NAMED)
+    running = only(rig.tasks.pull("w", now=0, lease=10))
+    rig.tasks.push(NAMED)
+    rig.tasks.push(NAMED)
+    rig.tasks.done(running)
+    rig.tasks.done(only(rig.tasks.pull("w", now=0, lease=10, limit=9)))
+    assert rig.tasks.pull("w", now=1000, lease=10) == []
+
+
+@pytest.mark.parametrize(("waiting", "back", "due"), [(100.0, 30.0, 30.0), (100.0, 300.0, 100.0)])
+def test_given_back_it_merges_into_one_that_waits(rig: Rig, waiting: float, back: float, due: float) -> None:
+    rig.tasks.push(NAMED)
+    running = only(rig.tasks.pull("w", now=0, lease=10))
+    rig.tasks.push(NAMED, at=waiting)
+    rig.tasks.later(running, at=back)
+    assert rig.tasks.pull("w", now=due - 1, lease=10) == []
+    rig.tasks.done(only(rig.tasks.pull("w", now=1000, lease=10, limit=9)))
+    assert rig.tasks.pull("w", now=9000, lease=10) == []
+
+
+def test_racing_workers_share_the_tasks(rig: Rig) -> None:
+    for number in range(40):
+        rig.tasks.push(replace(TASK, kind=f"k{number}"))
+
+    def work(name: str) -> list[str]:
+        done = []
+        while found := rig.tasks.pull(name, now=0, lease=10, limit=3):
+            for one in found:
+                done.append(one.task.kind)
+                rig.tasks.done(one)
+        return done
+
+    kinds = [kind for done in race([lambda n=n: work(f"w{n}") for n in range(4)]) for kind in done]
+    assert sorted(kinds) == sorted(f"k{number}" for number in range(40))
+
+
+def test_racing_pushes_of_one_name_add_one(rig: Rig) -> None:
+    race([lambda: rig.tasks.push(NAMED)] * 8)
+    assert len(rig.tasks.pull("w", now=0, lease=10, limit=9)) == 1
+
+
+def test_lost_acknowledgements_are_harmless(rig: Rig) -> None:
+    twice(rig.tasks, "push", NAMED)
+    taken = only(rig.tasks.pull("w", now=0, lease=10, limit=9))
+    twice(rig.tasks, "later", taken, 20)
+    taken = only(twice(rig.tasks, "pull", "w", 20, 10) or rig.tasks.pull("w", now=30, lease=10))
+    twice(rig.tasks, "extend", taken, 60)
+    assert rig.tasks.pull("v", now=59, lease=10) == []
+    twice(rig.tasks, "done", taken)
+    assert rig.tasks.pull("v", now=9000, lease=10) == []
