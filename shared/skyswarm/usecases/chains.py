@@ -1,0 +1,87 @@
+"""One issuer's chain, replayed from the statements that a tenant has stored.
+
+Law: the store is the truth and is read on every call; what is kept in `deps.cache` is only which signatures were
+checked before and the replay they led to, so that losing it loses nothing. `trust/chain.py` judges.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from skyswarm.messages.statements import parse_signed
+from skyswarm.ports.records import StatementRow
+from skyswarm.trust.chain import Chain, Fate
+from skyswarm.trust.keys import Checker
+from skyswarm.usecases.deps import Deps
+
+MOST_CHAINS = 512
+MOST_CHECKED = 200_000
+_PAGE = 1000
+_GUARD = threading.Lock()
+
+
+@dataclass(slots=True)
+class _Replay:
+    chain: Chain
+    ids: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Kept:
+    replays: OrderedDict[str, _Replay] = field(default_factory=OrderedDict)
+    checked: set[str] = field(default_factory=set)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+@contextmanager
+def replayed(deps: Deps, tenant: str, issuer: str) -> Iterator[tuple[Chain, list[StatementRow]]]:
+    """The issuer's chain as stored with this tenant, and its rows by seq, held exclusively while in the block.
+
+    Whoever offers the chain more inside the block must have stored it when the block ends, or raise.
+    """
+    with _GUARD:
+        kept = deps.cache.get((tenant, "chains"))
+        if not isinstance(kept, _Kept):
+            kept = deps.cache[tenant, "chains"] = _Kept()
+    with kept.lock:
+        rows = rows_of(deps, tenant, issuer)
+        ids = [row.id for row in rows]
+        replay = kept.replays.pop(issuer, None)
+        if replay is None or replay.ids != ids[: len(replay.ids)]:
+            if len(kept.checked) > MOST_CHECKED:
+                kept.checked.clear()
+            replay = _Replay(Chain(issuer, Checker(kept.checked)))
+        for row in rows[len(replay.ids) :]:
+            replay.chain.offer(parse_signed(row.envelope), row.received)
+        replay.ids = ids
+        yield replay.chain, rows
+        kept.replays[issuer] = replay
+        while len(kept.replays) > MOST_CHAINS:
+            kept.replays.popitem(last=False)
+
+
+def rows_of(deps: Deps, tenant: str, issuer: str) -> list[StatementRow]:
+    """All stored statements of an issuer, by seq, then position."""
+    rows: list[StatementRow] = []
+    while page := deps.statements.of(tenant, issuer, rows[-1].seq if rows else 0, _PAGE):
+        have = {row.id for row in rows[-_PAGE:]}
+        new = [row for row in page if row.id not in have]
+        rows += new
+        if len(page) < _PAGE or not new:
+            break
+    return rows
+
+
+def genuine(deps: Deps, tenant: str, rows: list[StatementRow]) -> list[StatementRow]:
+    """Of one issuer's rows, by seq, those that hang on its stored chain and are signed by whom they must be."""
+    if not rows:
+        return []
+    chain = Chain(rows[0].issuer, Checker())
+    for row in rows_of(deps, tenant, rows[0].issuer):
+        chain.offer(parse_signed(row.envelope), row.received)
+    fates = [(row, chain.offer(parse_signed(row.envelope), row.received)) for row in rows]
+    return [row for row, fate in fates if fate in (Fate.ACCEPTED, Fate.VOID)]

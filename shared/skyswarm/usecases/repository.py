@@ -1,0 +1,309 @@
+"""A repository: takes announcements and statements from anyone, answers look-ups, serves its log.
+
+Law: nobody is asked for a name or a signature on the request; what is brought speaks for itself, so any relay may
+bring it and bringing it twice changes nothing. Every statement is checked against its issuer's chain before it is
+stored, and quotas are counted per issuer for what is new only, so that nobody can use up another one's. A repository
+learns look-up keys, never manifest ids. `repo` is the repository's agent id; `spec/repositories.md`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from skyswarm.errors import (
+    EquivocationError,
+    QuotaError,
+    RequestError,
+    SequenceError,
+    SignatureError,
+    SkyError,
+    StaleRequestError,
+    StatementError,
+    TooLargeError,
+)
+from skyswarm.messages.fields import LOOKUP
+from skyswarm.messages.repository import (
+    MAX_BATCH,
+    MAX_FOUND,
+    MAX_PAGE,
+    MAX_REPLY,
+    AnnounceReply,
+    AnnounceRequest,
+    LookupReply,
+    StatementsPage,
+)
+from skyswarm.messages.requests import Outcome, SubmitReply, SubmitRequest
+from skyswarm.messages.statements import Announce, Head, Logged, Signed, parse_signed
+from skyswarm.ports.records import AnnounceRow, StatementRow
+from skyswarm.trust.chain import Chain, Fate
+from skyswarm.usecases.chains import replayed
+from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.loghead import checkpoint, consistency, guard, inclusion, tile
+
+__all__ = [
+    "Quotas",
+    "announce",
+    "chain",
+    "checkpoint",
+    "consistency",
+    "inclusion",
+    "lookup",
+    "statements",
+    "submit",
+    "tile",
+]
+
+VOUCH_KINDS = frozenset({"inception", "rotate", "retire", "vouch"})
+REVOKE_KINDS = frozenset({"inception", "rotate", "retire", "revoke", "distrust"})
+KEY_EVENTS = frozenset({"inception", "rotate", "retire"})
+SKEW = 120
+"""Seconds by which an issuer's clock may be ahead."""
+TWINS = 2
+"""Statements kept with one number of one issuer, key events not counted: two are the proof, more are a flood."""
+_ROOM = MAX_REPLY - 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """What one issuer may have a repository store. A thief of the signing key cannot use up the room for key events."""
+
+    statements_per_day: int = 1000
+    key_events_per_day: int = 32
+    announcements_per_hour: int = 8192
+
+
+QUOTAS = Quotas()
+
+
+# ---- what is brought -------------------------------------------------------------------------
+def announce(deps: Deps, repo: str, body: bytes, quotas: Quotas = QUOTAS) -> bytes:
+    """Take an announcement (AnnounceRequest) and the chain that introduces its issuer. Idempotent.
+
+    SequenceError: statements of the issuer are missing here (the sentence says from which number on).
+    StaleRequestError: expired, or from the future. SignatureError, QuotaError, InputError.
+    """
+    request = AnnounceRequest.parse(body)
+    signed = parse_signed(request.announce)
+    event = signed.statement
+    if not isinstance(event, Announce):
+        raise StatementError(f"a {event.kind} statement where an announcement belongs")
+    now = deps.clock()
+    if event.exp <= now:
+        raise StaleRequestError(
+            "this announcement has expired", advice="Check the clock, then announce again."
+        )
+    if event.serial > (now + SKEW) * 1000:
+        raise StaleRequestError("this announcement is from the future", advice="Check the clock.")
+    if request.chain:
+        brought = [parse_signed(one) for one in request.chain]
+        if any(one.statement.iss != event.iss for one in brought):
+            raise RequestError("the chain that goes with an announcement is its issuer's")
+        guard(deps, repo)
+        for outcome in _take(deps, repo, event.iss, brought, now, quotas):
+            if isinstance(outcome, SkyError):
+                raise outcome
+    with replayed(deps, repo, event.iss) as (line, _):
+        head = _signed_by_current_key(line, signed, event)
+    meter = f"announce/{event.iss}/{int(now) // 3600}"
+    if deps.meters.read(repo, meter) >= quotas.announcements_per_hour:
+        raise QuotaError("too many announcements of this agent in this hour", advice="Announce less often.")
+    row = AnnounceRow(event.iss, event.part, event.serial, event.exp, event.lookups, request.announce)
+    fresh = deps.announcements.put(repo, row)
+    if fresh:  # a replayed old announcement costs its issuer nothing
+        deps.meters.add(repo, meter, 1, 2 * quotas.announcements_per_hour)
+    return AnnounceReply(fresh, head).dump()
+
+
+def submit(deps: Deps, repo: str, body: bytes, kinds: Collection[str], quotas: Quotas = QUOTAS) -> bytes:
+    """Take a batch of statements (SubmitRequest, at most 64), each after its predecessors. Idempotent.
+
+    At least one must be of the `kinds`; the others are the chain it hangs on. The reply (SubmitReply) has one outcome
+    per statement, in order, and a checkpoint that covers those that were taken. RequestError, TooLargeError.
+    """
+    request = SubmitRequest.parse(body)
+    if len(request.statements) > MAX_BATCH:
+        raise TooLargeError(f"{len(request.statements)} statements, at most {MAX_BATCH} are taken at once")
+    brought = [parse_signed(one) for one in request.statements]
+    if any(isinstance(one.statement, Announce) for one in brought):
+        raise RequestError("announcements go to announce")
+    if brought and not any(one.statement.kind in kinds for one in brought):
+        raise RequestError(f"none of these statements is of the kinds {', '.join(sorted(kinds))}")
+    guard(deps, repo)
+    now = deps.clock()
+    outcomes: dict[str, int | SkyError] = {}
+    for issuer in dict.fromkeys(cast(Logged, one.statement).iss for one in brought):
+        own = [one for one in brought if one.statement.iss == issuer]
+        try:
+            outcomes |= zip((one.id for one in own), _take(deps, repo, issuer, own, now, quotas), strict=True)
+        except QuotaError as error:
+            outcomes |= dict.fromkeys((one.id for one in own), error)
+    results = tuple(_outcome(outcomes[one.id]) for one in brought)
+    return SubmitReply(results, checkpoint(deps, repo).decode()).dump()
+
+
+def _outcome(what: int | SkyError) -> Outcome:
+    return Outcome(what) if isinstance(what, int) else Outcome(None, what.code, what.message[:500])
+
+
+def _take(
+    deps: Deps, repo: str, issuer: str, brought: Sequence[Signed], now: float, quotas: Quotas
+) -> list[int | SkyError]:
+    """Check one issuer's statements against its chain and store what is valid: a position or an error for each."""
+    with replayed(deps, repo, issuer) as (line, rows):
+        places = {row.id: row.position for row in rows}
+        seqs = {row.id: row.seq for row in rows}
+        crowd = Counter(row.seq for row in rows if row.kind not in KEY_EVENTS)
+        room = _Room(deps, repo, issuer, now, quotas)
+        new: list[StatementRow] = []
+        errors: dict[str, SkyError] = {}
+        for one in brought:
+            event = cast(Logged, one.statement)
+            if event.id in places:
+                continue
+            error = _unfit(line, event, seqs, crowd) or room.refusal(event.kind)
+            # A signature is looked at before it is counted: forgeries must not use up the room of whom they name.
+            if error is None and line.offer(one, now) not in (Fate.ACCEPTED, Fate.VOID):
+                error = SignatureError(
+                    line.refused.get(event.id, "not signed by the key that its issuer had then")
+                )
+            if error is not None:
+                errors[event.id] = error
+                continue
+            errors.pop(event.id, None)
+            room.used[event.kind in KEY_EVENTS] += 1
+            crowd[event.seq] += event.kind not in KEY_EVENTS
+            places[event.id], seqs[event.id] = -1, event.seq
+            new.append(StatementRow(event.id, issuer, event.seq, event.kind, one.envelope_bytes, now))
+        if new:
+            room.charge()
+            given = deps.statements.append(repo, new)
+            places |= zip((row.id for row in new), given, strict=True)
+        return [places[one.id] if one.id in places else errors[one.id] for one in brought]
+
+
+def _unfit(line: Chain, event: Logged, seqs: Mapping[str, int], crowd: Counter[int]) -> SkyError | None:
+    """Why a statement cannot be looked at yet, or at all; no signature is checked for it then."""
+    if event.prev is not None and event.prev not in seqs:
+        wanted = len(line.accepted)
+        return SequenceError(
+            f"statement {event.seq} of {event.iss[:12]} follows one that is not here; number {wanted} is wanted next",
+            advice="Bring the statements before it first.",
+        )
+    if event.prev is not None and event.seq != seqs[event.prev] + 1:
+        return SequenceError(
+            f"statement {event.seq} of {event.iss[:12]} has not the number after its predecessor's"
+        )
+    if event.kind not in KEY_EVENTS and crowd[event.seq] >= TWINS:
+        return EquivocationError(
+            f"two statements with number {event.seq} of {event.iss[:12]} are here already, as the proof",
+            advice="Its owner mends it with a rotation by the pre-committed key.",
+        )
+    return None
+
+
+class _Room:
+    """What an issuer may still have stored today, by whether it is a key event."""
+
+    def __init__(self, deps: Deps, repo: str, issuer: str, now: float, quotas: Quotas) -> None:
+        self._deps, self._repo = deps, repo
+        self._limits = {False: quotas.statements_per_day, True: quotas.key_events_per_day}
+        day = int(now) // 86400
+        self._meters = {False: f"statements/{issuer}/{day}", True: f"keys/{issuer}/{day}"}
+        self._before = {key: deps.meters.read(repo, meter) for key, meter in self._meters.items()}
+        self.used = {False: 0, True: 0}
+
+    def refusal(self, kind: str) -> QuotaError | None:
+        """The error when one more of that kind would be too many."""
+        key = kind in KEY_EVENTS
+        if self._before[key] + self.used[key] < self._limits[key]:
+            return None
+        return QuotaError(
+            f"more than {self._limits[key]} statements of one agent in a day", advice="Wait a day."
+        )
+
+    def charge(self) -> None:
+        """Count what is used. QuotaError when another process was faster: nothing of the batch is stored then."""
+        for key, count in self.used.items():
+            if count:
+                self._deps.meters.add(self._repo, self._meters[key], count, self._limits[key])
+
+
+def _signed_by_current_key(line: Chain, signed: Signed, event: Announce) -> Head:
+    """The issuer's newest statement here. SequenceError when the key may be one that is not known here yet."""
+    keys = line.keys
+    if keys is None:
+        raise SequenceError(f"the statements of {event.iss[:12]} are not here; number 0 is wanted next")
+    newest = line.accepted[-1].statement
+    try:
+        if keys.retired:
+            raise SignatureError("its issuer has retired")
+        signed.envelope.verify(keys.public)
+    except SignatureError as error:
+        if event.head.seq > newest.seq:
+            wanted = newest.seq + 1
+            raise SequenceError(
+                f"statements of {event.iss[:12]} are missing; number {wanted} is wanted next"
+            ) from error
+        raise
+    return Head(newest.seq, newest.id)
+
+
+# ---- what is asked ---------------------------------------------------------------------------
+def lookup(deps: Deps, repo: str, key: str, now: float) -> bytes:
+    """Who announces this look-up key (LookupReply): at most 50, freshest first, one per agent, each with its chain."""
+    if LOOKUP.fullmatch(key) is None:
+        raise RequestError("a look-up key is 43 characters of base64url")
+    found: dict[str, AnnounceRequest] = {}
+    room = _ROOM
+    for row in deps.announcements.find(repo, key, now, MAX_FOUND):
+        if row.issuer in found:
+            continue
+        answer = AnnounceRequest(row.envelope, _introduction(deps, repo, row.issuer))
+        room -= len(answer.dump())
+        if room < 0:
+            break
+        found[row.issuer] = answer
+    return LookupReply(tuple(found.values())).dump()
+
+
+def _introduction(deps: Deps, repo: str, issuer: str) -> tuple[bytes, ...]:
+    """An issuer's statements up to its newest key event; none when they are more than fit: they are read by issuer."""
+    rows = deps.statements.of(repo, issuer, 0, 1000)
+    last = max((at for at, row in enumerate(rows) if row.kind in KEY_EVENTS), default=-1)
+    if last >= MAX_BATCH or len(rows) == 1000:
+        return ()
+    return tuple(row.envelope for row in rows[: last + 1])
+
+
+def statements(deps: Deps, repo: str, after: int, limit: int = MAX_PAGE) -> bytes:
+    """Statements from log position `after` on, in order (StatementsPage), at most 256 and about 1 MiB."""
+    rows = _fit(deps.statements.after(repo, after, max(1, min(limit, MAX_PAGE))))
+    return StatementsPage(
+        tuple(row.envelope for row in rows), after + len(rows), deps.statements.count(repo)
+    ).dump()
+
+
+def chain(deps: Deps, repo: str, issuer: str, seq: int, limit: int = MAX_PAGE) -> bytes:
+    """An issuer's statements with numbers from `seq` on (StatementsPage; `next` is a number, and below `count` when
+    there are more)."""
+    most = max(TWINS, min(limit, MAX_PAGE))
+    rows = deps.statements.of(repo, issuer, seq, most + 1)
+    page = _fit(rows[:most])
+    more = len(page) < len(rows)
+    if more:  # end with a whole number, so that no twin falls between two pages
+        page = [row for row in page if row.seq < rows[len(page)].seq] or page
+    following = page[-1].seq + 1 if page else seq
+    return StatementsPage(tuple(row.envelope for row in page), following, following + more).dump()
+
+
+def _fit(rows: list[StatementRow]) -> list[StatementRow]:
+    """As many rows as fit into one reply."""
+    room = _ROOM
+    for at, row in enumerate(rows):
+        room -= len(row.envelope) + 1
+        if room < 0:
+            return rows[:at]
+    return rows
