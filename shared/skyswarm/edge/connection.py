@@ -1,0 +1,228 @@
+"""One connection of the server as a machine that never waits: it goes on as far as the socket lets it.
+
+Law: no threads here, one owner at a time (server.py sees to it). `advance` returns what to wait for. Everything a
+stranger sends is bounded: head, body, and the time for each of the phases; how much an answer's reader may dawdle too.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from skyswarm.edge.http import App, FileRange, Request, Response
+from skyswarm.edge.wire import Head, WireError, encode_head, error_response, head_end, parse_head
+
+_RECEIVE = 64 << 10
+_SEND = 1 << 20
+_IN_A_ROW = 64
+_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+_GONE = (ConnectionError, TimeoutError)
+
+
+class Want(Enum):
+    """What a connection waits for."""
+
+    READ = "read"
+    WRITE = "write"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one connection: seconds, bytes, bytes per second."""
+
+    body: int = 1 << 20
+    idle: float = 75.0
+    """From an answer to the first byte of the next request."""
+    head: float = 10.0
+    """From its first byte to the end of the head."""
+    stall: float = 30.0
+    """Without one byte of progress in a body or an answer."""
+    floor: int = 8 << 10
+    """A body or an answer as a whole may not be slower than this, after `stall`."""
+
+
+Log = Callable[[str, str, int, int, float], None]
+"""`log(method, path, status, sent, seconds)`, once per answer. `path` comes without its query, which carries
+signatures; `sent` counts the body's bytes that were given to the system: all of them, or the client went away."""
+
+
+class Connection:
+    """A client's connection: reads requests, has `app` answer them, sends the answers."""
+
+    def __init__(self, sock: socket.socket, app: App, limits: Limits, log: Log | None) -> None:
+        self.sock = sock
+        self._app = app
+        self._limits = limits
+        self._log = log
+        self._buffer = bytearray()
+        self._head: Head | None = None
+        self._out = memoryview(b"")
+        self._file: FileRange | None = None
+        self._position = 0
+        self._keep = True
+        self._answered: tuple[str, str, int, float] | None = None  # method, path, status, when it began
+        self._sent = 0
+        self._last = float("inf")
+        self.deadline = time.monotonic() + limits.head
+        """On the monotonic clock; past it the server shuts the socket down."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a request has come and nothing of an answer is left."""
+        return not self._buffer and self._answered is None
+
+    def advance(self, draining: bool = False) -> Want:
+        """Read, answer and send as much as goes without waiting."""
+        try:
+            for _ in range(_IN_A_ROW):
+                if self._answered is not None:
+                    if not self._send():
+                        return Want.WRITE
+                    self._done()
+                    if not self._keep or draining:
+                        return Want.CLOSE
+                request = self._receive()
+                if isinstance(request, Want):
+                    return request
+                self._begin(request, draining)
+        except _GONE:
+            return Want.CLOSE
+        except OSError as error:
+            if error.errno in {errno.EIO, errno.ESTALE, errno.EBADF, errno.ENOTCONN, errno.EPIPE}:
+                return Want.CLOSE
+            raise
+        return Want.WRITE  # others first; the socket is writable, so this comes back at once
+
+    def close(self) -> None:
+        """Close the socket and what an unfinished answer holds."""
+        if self._answered is not None:
+            self._done()
+        self.sock.close()
+
+    # ---- requests ------------------------------------------------------------------------------
+    def _receive(self) -> Request | Response | Want:
+        """The next request; an answer to one that is malformed; or what to wait for."""
+        try:
+            while True:
+                request = self._parse()
+                if request is not None:
+                    return request
+                data = self.sock.recv(_RECEIVE)
+                if not data:
+                    return Want.CLOSE
+                if not self._buffer:
+                    self._until(self._limits.head)
+                elif self._head is not None:
+                    self._progress()
+                self._buffer += data
+        except BlockingIOError:
+            return Want.READ
+        except WireError as error:
+            self._keep = False
+            return error_response(error.status, error.error)
+
+    def _parse(self) -> Request | None:
+        head = self._head
+        if head is None:
+            end = head_end(self._buffer) if self._buffer else 0
+            if not end:
+                return None
+            head = self._head = parse_head(bytes(self._buffer[:end]), self._limits.body)
+            del self._buffer[:end]
+            self._until(self._limits.stall + head.length / self._limits.floor)
+            if head.waits and len(self._buffer) < head.length:
+                self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if len(self._buffer) < head.length:
+            return None
+        body = bytes(self._buffer[: head.length])
+        del self._buffer[: head.length]
+        self._head, self._keep = None, head.keep
+        return Request(head.method, head.headers.get("host", ""), head.path, head.query, head.headers, body)
+
+    # ---- answers -------------------------------------------------------------------------------
+    def _begin(self, asked: Request | Response, draining: bool) -> None:
+        """Have the request answered and get the answer ready to be sent."""
+        started = time.monotonic()
+        if isinstance(asked, Request):
+            method, path = asked.method, asked.path
+            self.deadline = float("inf")  # the app's own time is the app's own matter
+            response = self._app(asked)
+        else:
+            method, path, response = "-", "-", asked
+        body = response.body
+        length = body.length if isinstance(body, FileRange) else len(body)
+        try:
+            head = encode_head(response, email.utils.formatdate(usegmt=True), self._keep and not draining)
+        except ValueError:
+            response.close()
+            raise
+        self._answered = (method, path, response.status, started)
+        self._sent = -len(head)
+        if isinstance(body, FileRange):
+            self._file, self._position = body, body.offset
+            self._out = memoryview(head)
+            if method == "HEAD":
+                self._position += length
+        else:
+            self._out = memoryview(head if method == "HEAD" else head + body)
+        self._until(self._limits.stall + length / self._limits.floor)
+        self._progress()
+
+    def _send(self) -> bool:
+        """Whether the whole answer is with the system now. ConnectionError when it cannot be completed."""
+        file = self._file
+        end = file.offset + file.length if file is not None else 0
+        try:
+            while self._out:
+                more = socket.MSG_MORE if file is not None and self._position < end else 0
+                self._moved(self.sock.send(self._out, more))
+            while file is not None and self._position < end:
+                self._moved(self._send_file(file.fd, min(_SEND, end - self._position)))
+        except BlockingIOError:
+            return False
+        return True
+
+    def _moved(self, count: int) -> None:
+        self._sent += count
+        if self._out:
+            self._out = self._out[count:]
+        elif count:
+            self._position += count
+        else:
+            raise ConnectionAbortedError("the file was cut while it was sent")
+        self._progress()
+
+    def _send_file(self, fd: int, count: int) -> int:
+        try:
+            return os.sendfile(self.sock.fileno(), fd, self._position, count)
+        except OSError as error:
+            if error.errno not in _NO_SENDFILE:
+                raise
+            return self.sock.send(os.pread(fd, count, self._position))
+
+    def _done(self) -> None:
+        """The answer is over, sent or given up."""
+        answered, self._answered = self._answered, None
+        file, self._file = self._file, None
+        self._out = memoryview(b"")
+        if file is not None:
+            file.close()
+        self._until(self._limits.idle)
+        if self._log is not None and answered is not None:
+            method, path, status, started = answered
+            self._log(method, path, status, max(self._sent, 0), time.monotonic() - started)
+
+    # ---- time ----------------------------------------------------------------------------------
+    def _until(self, seconds: float) -> None:
+        """A phase begins that may last so long."""
+        self._last = self.deadline = time.monotonic() + seconds
+
+    def _progress(self) -> None:
+        self.deadline = min(self._last, time.monotonic() + self._limits.stall)
