@@ -99,7 +99,7 @@ class AgentProcess:
             self.server.start()
             runtime.tasks.reclaim(self.workers.instance)
             runtime.transfers.reclaim(self.workers.instance)
-            tending.wake_up(runtime.deps, runtime.agent)
+            tending.wake_up(runtime.deps, runtime.agent, runtime.endpoint)
         except BaseException:
             self.stop()
             raise
@@ -135,7 +135,7 @@ class AgentProcess:
         rounds = tending.Rounds()
         while not self._stop.is_set():
             try:
-                rounds = tending.tend(runtime.deps, runtime.agent, rounds, runtime.endpoint, runtime.config.role)
+                rounds = tending.tend(runtime.deps, runtime.agent, rounds, runtime.config.role)
             except SkyError as error:
                 self.log.write("tend-error", code=error.code, message=error.message)
             except Exception as error:  # noqa: BLE001 - as in Workers

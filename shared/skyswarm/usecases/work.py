@@ -34,11 +34,10 @@ MAX_BODY = 16 * 1024
 RECEIPT_TRIES = 12
 
 
-def perform(deps: Deps, delivery: Delivery, holder: str, pool: Executor, threads: int) -> None:
+def perform(deps: Deps, delivery: Delivery, holder: str, pool: Executor) -> None:
     """Run one delivery and settle it with the queue. `holder` names this worker: `<instance>/<thread>`."""
     task = delivery.task
     body = canonical.loads(task.body_json, MAX_BODY)
-    del threads
     try:
         _run(deps, task.agent, task.kind, body, holder, pool)
     except LeaseLostError:

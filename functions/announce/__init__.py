@@ -1,0 +1,1 @@
+"""The `announce` function: one front door per cloud, nothing else."""

@@ -1,0 +1,1 @@
+"""The `fetch_piece` function: one front door per cloud, nothing else."""

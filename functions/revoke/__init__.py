@@ -1,0 +1,1 @@
+"""The `revoke` function: one front door per cloud, nothing else."""

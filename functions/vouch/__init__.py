@@ -1,0 +1,1 @@
+"""The `vouch` function: one front door per cloud, nothing else."""

@@ -1,0 +1,27 @@
+"""Tasks that talk to every repository an agent uses: hand in, read, announce.
+
+Law: repositories are independent; what fails with one is remembered there (`repos.py`) and never stops another.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from skyswarm.ports.records import Entry
+from skyswarm.usecases import sync
+from skyswarm.usecases.deps import Deps
+
+ENDPOINT = "endpoint"
+
+
+def set_endpoint(deps: Deps, agent: str, endpoint: str) -> None:
+    """Remember where this agent is reached; told by whoever serves it."""
+    known = deps.notes.get(agent, ENDPOINT)
+    if known is None or known.value.decode() != endpoint:
+        deps.notes.put(agent, Entry(ENDPOINT, endpoint.encode(), known.version if known else 0))
+
+
+def endpoint_of(deps: Deps, agent: str) -> str | None:
+    """Where this agent is reached; None before it was ever served."""
+    known = deps.notes.get(agent, ENDPOINT)
+    return known.value.decode() if known else None

@@ -1,0 +1,68 @@
+"""What an agent does by itself as time passes: look into the inbox, keep announcements and logs fresh, sweep.
+
+Law: each round decides from the stored state and `now` what is due; a schedule of a cloud may call it as well as a
+thread. Slow work becomes tasks, so that a dead repository never holds up an inbox.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from skyswarm.ports.work import Task
+from skyswarm.usecases import inbox, jobs
+from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.jobs import ACTIVE
+from skyswarm.usecases.people import mend_rotation
+from skyswarm.usecases.settle import wake
+from skyswarm.usecases.spreading import set_endpoint
+from skyswarm.usecases.starting import Wish
+
+PULL_EVERY = 5.0
+PUSH_EVERY = 60.0
+SWEEP_EVERY = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """When each thing is due next (Unix s)."""
+
+    pull: float = 0.0
+    push: float = 0.0
+    announce: float = 0.0
+    statuses: float = 0.0
+    sweep: float = 0.0
+
+
+def wake_up(deps: Deps, agent: str, endpoint: str) -> None:
+    """Once after a start: make tasks for whatever a crash or a lost message left without one."""
+    set_endpoint(deps, agent, endpoint)
+    mend_rotation(deps, agent)
+    for job in jobs.page(deps, agent, limit=1000):
+        if job.state in ACTIVE:
+            wake(deps, agent, job)
+
+
+def tend(deps: Deps, agent: str, rounds: Rounds, role: str) -> Rounds:
+    """One round; cheap when nothing is due."""
+    now = deps.clock()
+    if role == "repository":
+        if now >= rounds.sweep:
+            deps.announcements.sweep(agent, now)
+            rounds = replace(rounds, sweep=now + SWEEP_EVERY)
+        return rounds
+    inbox.look(deps, agent, Wish("home"))
+    if now >= rounds.statuses:
+        inbox.refresh(deps, agent)
+        rounds = replace(rounds, statuses=now + deps.limits.status_every)
+    if now >= rounds.pull:
+        deps.tasks.push(_task(agent, "pull"))
+        rounds = replace(rounds, pull=now + PULL_EVERY)
+    if now >= rounds.push:
+        deps.tasks.push(_task(agent, "push"))
+        deps.tasks.push(_task(agent, "announce"))
+        rounds = replace(rounds, push=now + PUSH_EVERY)
+    return rounds
+
+
+def _task(agent: str, kind: str) -> Task:
+    return Task(agent, kind, b"{}", f"{kind}/{agent}")
