@@ -11,10 +11,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qsl
 
 from skyswarm import __version__
-from skyswarm.edge.http import Request, Response
+from skyswarm.edge.http import App, Request, Response
+from skyswarm.edge.objects import serve_object
+from skyswarm.edge.runtime import Runtime
 from skyswarm.errors import RequestError, SkyError, TooLargeError, UnknownRouteError
 from skyswarm.messages.httpsig import check_request
 from skyswarm.messages.requests import FetchRequest
@@ -23,7 +26,9 @@ from skyswarm.usecases.deps import Deps
 
 MAX_BODY = 256 * 1024
 MAX_QUERY = 512
-_PATH = re.compile(r"/a/(?P<agent>[0-9a-f]{64})/v1/(?P<action>[a-z_]{1,20})(?P<rest>/[A-Za-z0-9_./-]{0,200})?")
+_PATH = re.compile(
+    r"/a/(?P<agent>[0-9a-f]{64})/v1/(?P<action>[a-z_]{1,20})(?P<rest>/[A-Za-z0-9_./-]{0,200})?"
+)
 JSON = {"content-type": "application/json", "cache-control": "no-store", "x-content-type-options": "nosniff"}
 TEXT = {**JSON, "content-type": "text/plain; charset=utf-8"}
 BINARY = {**JSON, "content-type": "application/octet-stream"}
@@ -59,9 +64,17 @@ def _fetch_piece(call: Call) -> Response:
     try:
         reply = serving.fetch_piece(deps, call.agent, checked, asked)
     except SkyError as error:
-        call.tell("refused", asker=checked.agent, manifest=asked.manifest, code=error.code, message=error.message)
+        call.tell(
+            "refused", asker=checked.agent, manifest=asked.manifest, code=error.code, message=error.message
+        )
         raise
-    call.tell("granted", asker=checked.agent, manifest=asked.manifest, pieces=sum(w.count for w in asked.want), chain=reply.chain)
+    call.tell(
+        "granted",
+        asker=checked.agent,
+        manifest=asked.manifest,
+        pieces=sum(w.count for w in asked.want),
+        chain=reply.chain,
+    )
     return Response(200, JSON, reply.dump())
 
 
@@ -95,7 +108,7 @@ def _submit(call: Call, kinds: frozenset[str]) -> bytes:
 
 def _lookup(call: Call) -> Response:
     _only(call, "repository")
-    return Response(200, JSON, repository.lookup(call.deps, call.agent, call.rest))
+    return Response(200, JSON, repository.lookup(call.deps, call.agent, call.rest, call.deps.clock()))
 
 
 def _statements(call: Call) -> Response:
@@ -104,7 +117,9 @@ def _statements(call: Call) -> Response:
     if issuer is not None:
         body = repository.chain(call.deps, call.agent, issuer, call.number("seq", 0))
     else:
-        body = repository.statements(call.deps, call.agent, call.number("after", 0), call.number("limit", 256))
+        body = repository.statements(
+            call.deps, call.agent, call.number("after", 0), call.number("limit", 256)
+        )
     return Response(200, JSON, body)
 
 
@@ -169,6 +184,18 @@ def answer(
     except Exception as error:  # noqa: BLE001 - the last line: whoever asks learns nothing of our insides
         tell("crash", path=request.path, error=repr(error), kind=type(error).__name__)
         return refusal(SkyError("something went wrong here", advice="It is in the log of this agent."))
+
+
+def make_app(runtime: Runtime, tell: Callable[..., None]) -> App:
+    """The app of one home: its agent under `/a/<id>/`, presigned objects under `/o/`."""
+    roles = {runtime.agent: runtime.config.role}
+
+    def app(request: Request) -> Response:
+        if request.path.startswith("/o/"):
+            return serve_object(partial(runtime.storages.open, runtime.agent), runtime.presigner, request)
+        return answer(runtime.deps, roles, request, tell)
+
+    return app
 
 
 def refusal(error: SkyError) -> Response:

@@ -27,7 +27,9 @@ class Log:
         """One line."""
         now = time.time()
         day = time.strftime("%Y-%m-%d", time.gmtime(now))
-        line = json.dumps({"at": round(now, 3), "event": event, **fields}, default=str, ensure_ascii=True)[:MAX_LINE]
+        line = json.dumps({"at": round(now, 3), "event": event, **fields}, default=str, ensure_ascii=True)[
+            :MAX_LINE
+        ]
         path = self._folder / f"{day}.jsonl"
         with self._lock:
             try:
@@ -44,7 +46,9 @@ class Log:
     def access(self, method: str, path: str, status: int, size: int, seconds: float) -> None:
         """One answered request; `path` comes without its query."""
         if not path.startswith("/o/"):
-            self.write("request", method=method, path=path, status=status, bytes=size, ms=round(seconds * 1000, 1))
+            self.write(
+                "request", method=method, path=path, status=status, bytes=size, ms=round(seconds * 1000, 1)
+            )
 
     def _sweep(self) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -34,7 +34,9 @@ class Workers:
         self._stop = threading.Event()
         self.instance = runtime.deps.entropy(8).hex()
         self._threads = [
-            threading.Thread(target=self._run, args=(f"{self.instance}/{number}",), name=f"worker-{number}", daemon=True)
+            threading.Thread(
+                target=self._run, args=(f"{self.instance}/{number}",), name=f"worker-{number}", daemon=True
+            )
             for number in range(threads)
         ]
 
@@ -60,7 +62,12 @@ class Workers:
                     continue
                 idle = IDLE
                 for delivery in found:
-                    self._log.write("task", kind=delivery.task.kind, attempt=delivery.attempt, body=delivery.task.body_json.decode())
+                    self._log.write(
+                        "task",
+                        kind=delivery.task.kind,
+                        attempt=delivery.attempt,
+                        body=delivery.task.body_json.decode(),
+                    )
                     perform(deps, delivery, holder, self._runtime.pool)
             except SkyError as error:
                 self._log.write("task-error", code=error.code, message=error.message)
@@ -83,7 +90,7 @@ class AgentProcess:
         self._stop = threading.Event()
         self.workers = Workers(runtime, threads, self.log)
         config = runtime.config
-        self.server = Server(make_app(runtime), config.host, config.port, log=self.log.access)
+        self.server = Server(make_app(runtime, self.log.write), config.host, config.port, log=self.log.access)
         self._tender = threading.Thread(target=self._tend, name="tender", daemon=True)
 
     @property

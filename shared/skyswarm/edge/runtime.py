@@ -124,7 +124,9 @@ class Runtime:
 
 def prices() -> Prices:
     """The dated price table that ships with the package."""
-    return Prices.parse(json.loads(resources.files("skyswarm.data").joinpath("prices.json").read_text("utf-8")))
+    return Prices.parse(
+        json.loads(resources.files("skyswarm.data").joinpath("prices.json").read_text("utf-8"))
+    )
 
 
 def create(

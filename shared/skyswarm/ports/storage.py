@@ -144,9 +144,9 @@ class Storages(Protocol):
 
     def open(self, agent: str, name: str) -> Storage:
         """A ready driver; AbsentError when the user has no storage of that name. `#objects` is the agent's own
-        bucket for side objects and inbox state, always there."""
+        bucket for side objects, `#inbox` where manifests are dropped: both always there."""
         ...
 
     def names(self, agent: str) -> tuple[str, ...]:
-        """The user's storages, sorted, without `#objects`."""
+        """The user's storages, sorted, without the two own ones."""
         ...

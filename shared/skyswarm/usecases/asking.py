@@ -34,12 +34,8 @@ def signed_call(
     """POST a signed request to another agent; the reply's body. The error of a refusal is the one it names."""
     url = f"{endpoint}/v1/{action}"
     nonce = base64.urlsafe_b64encode(deps.entropy(16)).rstrip(b"=").decode()
-    headers = sign_request(
-        "POST", url, body, deps.keys.current(agent), agent, audience, deps.clock(), nonce
-    )
-    reply = deps.peers.call(
-        "POST", url, body, headers, timeout=deps.limits.call_timeout, limit=limit
-    )
+    headers = sign_request("POST", url, body, deps.keys.current(agent), agent, audience, deps.clock(), nonce)
+    reply = deps.peers.call("POST", url, body, headers, timeout=deps.limits.call_timeout, limit=limit)
     if reply.status != 200:
         raise reply_error(reply, SourceRefusedError)
     return reply.body
@@ -53,7 +49,7 @@ def ask(
     want: tuple[Want, ...] = (),
     object_ids: tuple[str, ...] = (),
 ) -> FetchReply:
-    """URLs for these pieces and side objects. TrustError, LimitError: refused; SourceUnreachableError: no sound answer."""
+    """URLs for pieces and side objects. TrustError, LimitError: refused; SourceUnreachableError: no sound answer."""
     proof: tuple[bytes, ...] = ()
     while True:
         request = FetchRequest(manifest=manifest_id, want=want, objects=object_ids, proof=proof)

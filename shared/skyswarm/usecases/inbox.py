@@ -66,7 +66,9 @@ def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) 
 def write_status(deps: Deps, agent: str, job: Job) -> None:
     """Write the status beside the dropped manifest, if the transfer came from a drop."""
     if job.origin:
-        _write(deps, agent, job.origin, status_of(deps, agent, report_of(deps, agent, job), deps.clock()).dump())
+        _write(
+            deps, agent, job.origin, status_of(deps, agent, report_of(deps, agent, job), deps.clock()).dump()
+        )
 
 
 def refresh(deps: Deps, agent: str) -> None:
@@ -85,4 +87,6 @@ def refresh(deps: Deps, agent: str) -> None:
 
 def _write(deps: Deps, agent: str, key: str, data: bytes) -> None:
     storage = deps.storages.open(agent, INBOX)
-    storage.put(key.removesuffix(MANIFEST) + STATUS, data, if_version=ANY_VERSION, media_type="application/json")
+    storage.put(
+        key.removesuffix(MANIFEST) + STATUS, data, if_version=ANY_VERSION, media_type="application/json"
+    )

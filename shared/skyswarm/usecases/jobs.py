@@ -5,7 +5,8 @@ of functions may act on one transfer at once. Counters are not in here: they are
 States (`shared/spec/transfers.md`):
 
     queued → planning → moving → settling → done
-    any of the first three → paused | cancelled | stopped (cap, disk) | failed | refused;  all but done, cancelled → resumed
+    any of the first three → paused | cancelled | stopped (cap, disk) | failed | refused
+    all of these but cancelled → resumed
 """
 
 from __future__ import annotations
@@ -134,9 +135,7 @@ def page(deps: Deps, agent: str, after: str = "", limit: int = 100) -> list[Job]
 
 def _read(row: Transfer) -> Job:
     doc = canonical.loads(row.doc_json, MAX_JOB)
-    doc["sources"] = tuple(
-        SourceState(**{**one, "chain": tuple(one["chain"])}) for one in doc["sources"]
-    )
+    doc["sources"] = tuple(SourceState(**{**one, "chain": tuple(one["chain"])}) for one in doc["sources"])
     for name in ("repos", "hints", "estimate", "failed", "receipts", "history"):
         doc[name] = tuple(doc[name])
     return Job(**doc, version=row.version)

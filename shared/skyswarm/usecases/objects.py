@@ -94,7 +94,9 @@ def page_ids(manifest: Manifest, load: Callable[[str], bytes]) -> Iterator[str]:
     return expand(manifest.pages, manifest.index_depth)
 
 
-def write_places(deps: Deps, agent: str, tag: str, page: int, places: list[tuple[str, str, str, int]]) -> None:
+def write_places(
+    deps: Deps, agent: str, tag: str, page: int, places: list[tuple[str, str, str, int]]
+) -> None:
     """Where we keep each file of page number `page`: (storage, key, version, size), in the page's order."""
     write(deps, agent, places_key(tag, page), canonical.dumps([list(one) for one in places]))
 
@@ -103,4 +105,3 @@ def places(deps: Deps, agent: str, tag: str, page: int) -> list[tuple[str, str, 
     """AbsentError when we do not hold that page's files."""
     data = read(bucket(deps, agent), places_key(tag, page), MAX_PLACES)
     return [(str(s), str(k), str(v), int(n)) for s, k, v, n in canonical.loads(data, MAX_PLACES)]
-

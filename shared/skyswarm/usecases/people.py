@@ -10,8 +10,8 @@ import re
 
 from skyswarm.errors import InputError
 from skyswarm.messages import canonical
-from skyswarm.messages.statements import Distrust, Revoke, Rotate, Signed, Vouch
 from skyswarm.messages.keys import commitment, did_key
+from skyswarm.messages.statements import Distrust, Revoke, Rotate, Signed, Vouch
 from skyswarm.ports.records import Entry
 from skyswarm.ports.work import Task
 from skyswarm.usecases.deps import Deps
@@ -25,7 +25,9 @@ DAY = 86400
 def give_name(deps: Deps, agent: str, name: str, other: str) -> None:
     """Call `other` by `name` from now on. InputError: not a name, not an id, or the name is another's."""
     if _NAME.fullmatch(name) is None:
-        raise InputError(f"{name!r} cannot be a name", advice="Letters, digits, - _ . and a letter first, at most 40.")
+        raise InputError(
+            f"{name!r} cannot be a name", advice="Letters, digits, - _ . and a letter first, at most 40."
+        )
     if _ID.fullmatch(other) is None:
         raise InputError("an agent id has 64 hex digits", advice="`skyswarm whoami` prints one's own.")
     taken = deps.notes.get(agent, f"name/{name}")
@@ -94,7 +96,9 @@ def vouch(
     return signed
 
 
-def revoke(deps: Deps, agent: str, *, sub: str | None = None, vouch_id: str | None = None, reason: str = "") -> Signed:
+def revoke(
+    deps: Deps, agent: str, *, sub: str | None = None, vouch_id: str | None = None, reason: str = ""
+) -> Signed:
     """Take back every own vouch for `sub`, or one by its id."""
     signed = issue(
         deps,

@@ -18,10 +18,8 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from skyswarm.errors import (
-    AbsentError,
     ManifestError,
     NoSourceError,
-    PathCollisionError,
     SkyError,
     SourceRefusedError,
 )
@@ -37,7 +35,7 @@ from skyswarm.usecases import asking, jobs, objects
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE, Job, SourceState
 from skyswarm.usecases.lookup import locate
-from skyswarm.usecases.views import learn, viewing
+from skyswarm.usecases.views import viewing
 
 PAGES_PER_CALL = 16
 PAGE_STRIDE = 1 << 24
@@ -57,7 +55,9 @@ def plan(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
     for number, page_id in enumerate(ids):
         page = Page.parse(get_side(deps, agent, job, manifest, page_id))
         for entry in page.files:
-            paths.add(entry.path)  # pages planned by an earlier call are read again: the set must know their paths
+            paths.add(
+                entry.path
+            )  # pages planned by an earlier call are read again: the set must know their paths
         if number < job.planned_pages:
             continue
         if number >= job.planned_pages + PAGES_PER_CALL:
@@ -262,9 +262,7 @@ def cut(deps: Deps, agent: str, job: Job, manifest: Manifest, number: int, page:
     for index, entry in enumerate(page.files):
         pieces = piece_count(entry.size)
         if pieces <= 1:
-            if small and (
-                len(small) >= limits.batch_files or small_bytes + entry.size > limits.batch_bytes
-            ):
+            if small and (len(small) >= limits.batch_files or small_bytes + entry.size > limits.batch_bytes):
                 yield _batch(next_number, "", small, 0)
                 next_number += 1
                 small, small_bytes = [], 0
@@ -309,5 +307,3 @@ def _all_planned(job: Job, now: float) -> Job | None:
 def _check_totals(manifest: Manifest, paths: PathSet) -> None:
     if len(paths) != manifest.files:
         raise ManifestError(f"the manifest says {manifest.files} files, its pages have {len(paths)}")
-
-

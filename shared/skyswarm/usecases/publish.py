@@ -211,7 +211,9 @@ def _hashed(
             progress.skip(name, reason)
         work: list[tuple[Object, SharePath, Future[tuple[Object, HashedFile] | None] | None]] = []
         for found in listing.objects:
-            relative = found.key.rpartition("/")[2] if found.key == prefix else found.key[len(prefix) :].lstrip("/")
+            relative = (
+                found.key.rpartition("/")[2] if found.key == prefix else found.key[len(prefix) :].lstrip("/")
+            )
             path = SharePath.parse(relative)
             task = partial(_hash_one, deps, agent, storage, storage_name, found, terms.extras, progress)
             work.append((found, path, pool.submit(task, None) if found.size < BIG else None))

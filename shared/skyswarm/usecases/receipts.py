@@ -141,9 +141,7 @@ def keep(deps: Deps, agent: str, signed: SignedReceipt, notes: object = None) ->
     last, version = newest(deps, agent, receipt.giver, receipt.receiver)
     if last is not None and last.receipt.id == receipt.id:
         try:
-            deps.notes.put(
-                agent, Entry(_newest_key(receipt.giver, receipt.receiver), signed.dump(), version)
-            )
+            deps.notes.put(agent, Entry(_newest_key(receipt.giver, receipt.receiver), signed.dump(), version))
         except ConflictError:
             return  # a newer one took its place meanwhile
 

@@ -48,7 +48,9 @@ def deliver(deps: Deps, agent: str, body: bytes, kinds: frozenset[str]) -> bytes
     rows = [row_of(one, now) for one in brought if one.statement.iss in welcome]
     places = iter(deps.statements.append(agent, rows))
     results = tuple(
-        Outcome(next(places)) if one.statement.iss in welcome else Outcome(None, NotTrustedError.code, "not about me")
+        Outcome(next(places))
+        if one.statement.iss in welcome
+        else Outcome(None, NotTrustedError.code, "not about me")
         for one in brought
     )
     return SubmitReply(results).dump()

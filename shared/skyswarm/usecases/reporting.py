@@ -89,7 +89,8 @@ def status_of(deps: Deps, agent: str, found: Report, now: float) -> Status:
         if job.error
         else None,
         failed=tuple(
-            FailedFile(shown(one["path"], 1024), one["code"], shown(one["message"])) for one in job.failed[:MAX_FAILED]
+            FailedFile(shown(one["path"], 1024), one["code"], shown(one["message"]))
+            for one in job.failed[:MAX_FAILED]
         ),
         started=job.started or job.created,
         updated=int(now),

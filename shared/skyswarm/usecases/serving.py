@@ -61,7 +61,8 @@ def admit(deps: Deps, agent: str, checked: Checked, proof: tuple[bytes, ...], no
         known = view.evaluate(checked.agent, "fetch", now).trusted
     if state is None:
         raise SignatureError(
-            "your identity is not known here", advice="Attach your inception and rotations as proof and ask again."
+            "your identity is not known here",
+            advice="Attach your inception and rotations as proof and ask again.",
         )
     if state.retired or state.key != checked.public:
         raise SignatureError(
@@ -89,7 +90,8 @@ def judge(deps: Deps, agent: str, asker: str, now: float, survive: int) -> Verdi
 def _share(share: Share | None, asker: str, now: float) -> Share:
     if share is None or (share.audience and asker not in share.audience) or 0 < share.expires <= now:
         raise ShareDeniedError(
-            "there is no such share here for you", advice="Ask its owner: it may be for others, or have ended."
+            "there is no such share here for you",
+            advice="Ask its owner: it may be for others, or have ended.",
         )
     return share
 
@@ -129,7 +131,9 @@ def _grants(
     bucket = objects.bucket(deps, agent)
     side: list[int | None] = []
     for object_id in request.objects:
-        key = objects.manifest_key(object_id) if object_id == manifest.id else objects.side_key(tag, object_id)
+        key = (
+            objects.manifest_key(object_id) if object_id == manifest.id else objects.side_key(tag, object_id)
+        )
         try:
             found = bucket.stat(key)
         except AbsentError:
@@ -170,7 +174,9 @@ def _charge(deps: Deps, agent: str, share: Share, asker: str, total: int, now: f
         capped = view.underwritten(asker, "fetch", now)
         if capped:
             debtors = {
-                one.key.removeprefix("debtor/"): deps.meters.read(agent, f"handed/{one.key.removeprefix('debtor/')}")
+                one.key.removeprefix("debtor/"): deps.meters.read(
+                    agent, f"handed/{one.key.removeprefix('debtor/')}"
+                )
                 for one in _debtors(deps, agent)
             }
             room = view.credit(asker, "fetch", debtors, now)
@@ -184,7 +190,8 @@ def _charge(deps: Deps, agent: str, share: Share, asker: str, total: int, now: f
         deps.meters.add(agent, f"share/{share.manifest}/{asker}", total, cap)
     except QuotaError as error:
         raise ByteCapError(
-            f"this share hands out at most {share.cap_bytes} bytes to one agent", advice="Ask its owner for more."
+            f"this share hands out at most {share.cap_bytes} bytes to one agent",
+            advice="Ask its owner for more.",
         ) from error
     deps.meters.add(agent, f"handed/{asker}", total, NO_LIMIT)
 

@@ -32,7 +32,10 @@ def settle(deps: Deps, agent: str, transfer: str) -> None:
     if tally.done < tally.batches:
         return
     job = jobs.change(
-        deps, agent, transfer, lambda one: one.to_state("settling", deps.clock()) if one.state == "moving" else None
+        deps,
+        agent,
+        transfer,
+        lambda one: one.to_state("settling", deps.clock()) if one.state == "moving" else None,
     )
     if job.keep:
         keep_sharing(deps, agent, job)
@@ -66,7 +69,9 @@ def receipts(deps: Deps, agent: str, transfer: str) -> None:
     """Exchange the receipts of an ended transfer. Raises the last trouble so that the queue tries again."""
     job = jobs.load(deps, agent, transfer)
     ids, trouble = exchange_all(deps, agent, job)
-    jobs.change(deps, agent, transfer, lambda one: replace(one, receipts=ids) if one.receipts != ids else None)
+    jobs.change(
+        deps, agent, transfer, lambda one: replace(one, receipts=ids) if one.receipts != ids else None
+    )
     if trouble is not None:
         raise trouble
 
@@ -111,7 +116,10 @@ def keep_sharing(deps: Deps, agent: str, job: Job) -> None:
 def give_up(deps: Deps, agent: str, transfer: str, state: str, error: SkyError) -> Job:
     """Stop an active transfer with its reason; everything verified stays for a resume."""
     return jobs.change(
-        deps, agent, transfer, lambda one: one.to_state(state, deps.clock(), error) if one.state in ACTIVE else None
+        deps,
+        agent,
+        transfer,
+        lambda one: one.to_state(state, deps.clock(), error) if one.state in ACTIVE else None,
     )
 
 
@@ -161,7 +169,7 @@ def _all_done(deps: Deps, agent: str, transfer: str) -> bool:
 
 
 def _again(deps: Deps, agent: str, job: Job, overwrite: bool) -> Job:
-    """A follow-up of a transfer that ended with files missing: what is there is found as held, the rest is tried again."""
+    """A follow-up of a transfer that ended with files missing: what is there is held, the rest is tried again."""
     follow = Job(
         id=new_id(deps.entropy(5)),
         manifest=job.manifest,

@@ -52,7 +52,12 @@ def start_manifest(
     objects.write(deps, agent, objects.manifest_key(manifest.id), envelope)
     job = _job(deps, agent, transfer or new_id(deps.entropy(5)), manifest.id, manifest.name, wish)
     job = replace(
-        job, repos=manifest.repos, origin=origin, files=manifest.files, bytes=manifest.bytes, pieces=manifest.pieces
+        job,
+        repos=manifest.repos,
+        origin=origin,
+        files=manifest.files,
+        bytes=manifest.bytes,
+        pieces=manifest.pieces,
     )
     return _start(deps, agent, job)
 

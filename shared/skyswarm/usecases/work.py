@@ -1,7 +1,7 @@
 """What happens to a task: which use case it names, and what each outcome means for the queue and the transfer.
 
 Law: every use case named here is idempotent, so a task may come twice or late. A retryable error puts the task off,
-longer each time; a transfer that verifies nothing for `Limits.patience` gives up with the last reason; everything else ends
+longer each time; a transfer that verifies nothing for `Limits.patience` gives up with the last reason; all else ends
 the transfer in the state that says why. Nothing is swallowed: what cannot be placed is raised to the worker's log.
 """
 
@@ -26,7 +26,8 @@ from skyswarm.ports.records import Entry
 from skyswarm.ports.work import Delivery
 from skyswarm.usecases import inbox, jobs, settle, spreading
 from skyswarm.usecases.deps import Deps
-from skyswarm.usecases.move import NotNow, move
+from skyswarm.usecases.move import move
+from skyswarm.usecases.mover import NotNow
 from skyswarm.usecases.plan import find_sources, plan
 
 TRANSFER_KINDS = frozenset({"plan", "move", "settle"})
@@ -69,12 +70,16 @@ def _run(deps: Deps, agent: str, kind: str, body: dict[str, object], holder: str
             inbox.write_status(deps, agent, job)
 
 
-def _trouble(deps: Deps, delivery: Delivery, body: dict[str, object], error: SkyError, pool: Executor) -> None:
+def _trouble(
+    deps: Deps, delivery: Delivery, body: dict[str, object], error: SkyError, pool: Executor
+) -> None:
     task, now = delivery.task, deps.clock()
     wait = min(30.0, 0.25 * 2 ** min(delivery.attempt, 7))
     if task.kind not in TRANSFER_KINDS:
         if task.kind == "receipts" and delivery.attempt >= RECEIPT_TRIES:
-            deps.tasks.done(delivery)  # the receipts stay as they are; `skyswarm receipts` shows which lack a signature
+            deps.tasks.done(
+                delivery
+            )  # the receipts stay as they are; `skyswarm receipts` shows which lack a signature
         else:
             deps.tasks.later(delivery, now + wait)
         return

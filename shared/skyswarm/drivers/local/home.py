@@ -99,9 +99,10 @@ class Home:
         return secret
 
     def storage_path(self, name: str) -> Path:
-        """Where the folder storage of that name is; `#objects` too. AbsentError."""
-        if name == "#objects":
-            return self.objects
+        """Where the folder storage of that name is; `#objects` and `#inbox` too. AbsentError."""
+        own = {"#objects": self.objects, "#inbox": self.inbox}
+        if name in own:
+            return own[name]
         found = self.config().storages.get(name)
         if found is None:
             raise AbsentError(f"there is no storage named {name!r}")

@@ -14,7 +14,8 @@ from skyswarm.drivers.storages.folder import FolderStorage
 from skyswarm.drivers.storages.presign import Presigner
 from skyswarm.errors import AbsentError, NoHomeError
 
-OBJECTS = "#objects"
+OWN = frozenset({"#objects", "#inbox"})
+"""Folders of the home itself, always there."""
 
 
 class LocalStorages:
@@ -33,7 +34,7 @@ class LocalStorages:
             config = self._read(agent)
             found = self._opened.get(name)
             if found is None:
-                if name != OBJECTS and name not in config.storages:
+                if name not in OWN and name not in config.storages:
                     raise AbsentError(f"there is no storage named {name!r}")
                 found = self._opened[name] = FolderStorage(
                     self._home.storage_path(name),

@@ -1,0 +1,61 @@
+"""A manifest's entries and piece lists as the workers of a transfer read them, and what they note about files.
+
+Law: pages and lists come from our own bucket or from a source, always checked by hash; a few parsed pages are kept in
+this process as a memo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from skyswarm.errors import DestinationConflictError, ManifestError, SkyError
+from skyswarm.messages.manifest import FileEntry, Manifest, Page
+from skyswarm.usecases import jobs, objects
+from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.jobs import Job
+from skyswarm.usecases.plan import get_side
+
+_MOST_PAGES = 64
+
+
+def entries(deps: Deps, agent: str, job: Job, manifest: Manifest, page: int) -> tuple[FileEntry, ...]:
+    """The entries of a page; a few parsed pages are kept in this process."""
+    key = (agent, f"page/{manifest.id}/{page}")
+    known = deps.cache.get(key)
+    if isinstance(known, tuple):
+        return known
+    ids = objects.page_ids(manifest, lambda one: get_side(deps, agent, job, manifest, one))
+    for number, page_id in enumerate(ids):
+        if number == page:
+            found = Page.parse(get_side(deps, agent, job, manifest, page_id)).files
+            if len(deps.cache) > _MOST_PAGES:
+                deps.cache.clear()
+            deps.cache[key] = found
+            return found
+    raise ManifestError(f"the manifest has no page {page}")
+
+
+def packed(deps: Deps, agent: str, job: Job, manifest: Manifest, entry: FileEntry) -> bytes:
+    if entry.pieces is not None:
+        return entry.pieces
+    return get_side(deps, agent, job, manifest, str(entry.list_id))
+
+
+def note_failure(deps: Deps, agent: str, transfer: str, path: str, error: SkyError) -> None:
+    """Remember that a file could not be had; the list is bounded, the count is in the job's files."""
+
+    def step(job: Job) -> Job | None:
+        if any(one["path"] == path for one in job.failed) or len(job.failed) >= deps.limits.failures_kept:
+            return None
+        return replace(
+            job, failed=(*job.failed, {"path": path, "code": error.code, "message": error.message})
+        )
+
+    jobs.change(deps, agent, transfer, step)
+
+
+def conflict(key: str) -> DestinationConflictError:
+    return DestinationConflictError(
+        f"{key} is there already and is another file; it was left as it is",
+        advice="Use --overwrite, or choose another destination.",
+    )
