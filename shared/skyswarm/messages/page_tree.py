@@ -66,14 +66,21 @@ class PageWriter:
     """Takes entries one at a time and hands on each page as soon as it is full.
 
     `page_done(id, data, entries)` gets each page, in order; `index_done(id, data)` each index page. They are
-    to store the bytes under the id before they return.
+    to store the bytes under the id before they return. `roots` and `fan` are the spec's; a smaller
+    tree is as valid.
     """
 
     def __init__(
-        self, page_done: Callable[[str, bytes, int], None], index_done: Callable[[str, bytes], None]
+        self,
+        page_done: Callable[[str, bytes, int], None],
+        index_done: Callable[[str, bytes], None],
+        *,
+        roots: int = MAX_ROOTS,
+        fan: int = MAX_INDEX_PAGES,
     ) -> None:
         self._page_done = page_done
         self._index_done = index_done
+        self._roots, self._fan = roots, fan
         self._entries: list[bytes] = []
         self._room = MAX_PAGE - FRAME
         self._levels: list[list[str]] = [[]]  # ids not yet in an index page, by depth
@@ -95,7 +102,7 @@ class PageWriter:
         if self._entries:
             self._flush()
         depth = 0
-        while depth + 1 < len(self._levels) or len(self._levels[depth]) > MAX_ROOTS:
+        while depth + 1 < len(self._levels) or len(self._levels[depth]) > self._roots:
             if self._levels[depth]:
                 self._index(depth)
             depth += 1
@@ -114,7 +121,7 @@ class PageWriter:
     def _name(self, depth: int, name: str) -> None:
         if len(self._levels) == depth:
             self._levels.append([])
-        if len(self._levels[depth]) == MAX_INDEX_PAGES:
+        if len(self._levels[depth]) == self._fan:
             self._index(depth)
         self._levels[depth].append(name)
 
