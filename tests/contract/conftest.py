@@ -1,4 +1,4 @@
-"""Which drivers have to keep the promises of the record, task and key ports: the lists in `tests/support/record_rigs`."""
+"""Which drivers keep the promises of the record, task and key ports: the lists in `tests/support/record_rigs`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.support.record_rigs import KEYRINGS, RIGS, SHARED_RIGS, Keyring, Rig
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.support.racing import race
-from tests.support.record_rigs import ALICE, BOB, Keyring
 
 from skyswarm.drivers.seeds import Prepared, make_recovery, prepare, read_recovery
 from skyswarm.errors import AbsentError, ConflictError, MalformedError
 from skyswarm.messages.keys import verify
+from tests.support.racing import race
+from tests.support.record_rigs import ALICE, BOB, Keyring
 
 
 @pytest.fixture

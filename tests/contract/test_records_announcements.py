@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from skyswarm.ports.records import AnnounceRow
 from tests.support.lossy import twice
 from tests.support.racing import race
 from tests.support.record_rigs import ALICE, BOB, Rig
-
-from skyswarm.ports.records import AnnounceRow
 
 BASE = AnnounceRow("issuer", 0, 10, 1000, ("look-1", "look-2"), b"envelope")
 

@@ -6,12 +6,12 @@ import itertools
 from pathlib import Path
 
 import pytest
-from tests.support.racing import child, race_processes
-from tests.support.record_child import ROUNDS
-from tests.support.record_rigs import ALICE, SHARED_RIGS, Rig
 
 from skyswarm.ports.records import Batch, Tally
 from skyswarm.ports.work import Task
+from tests.support.racing import child, race_processes
+from tests.support.record_child import ROUNDS
+from tests.support.record_rigs import ALICE, SHARED_RIGS, Rig
 
 CHILD = "tests.support.record_child"
 WORKERS = ("one/1", "two/1", "three/1")

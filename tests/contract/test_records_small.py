@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.lossy import Lossy, twice
-from tests.support.racing import race
-from tests.support.record_rigs import ALICE, BOB, Rig
 
 from skyswarm.errors import ConflictError, QuotaError, UnavailableError
 from skyswarm.ports.records import Entry, HeldFile, Share
+from tests.support.lossy import Lossy, twice
+from tests.support.racing import race
+from tests.support.record_rigs import ALICE, BOB, Rig
 
 SHARE = Share("m1", "Photos – 2024", "home", "p/", 12, 3456, 1.5, 99, (ALICE, BOB), 1, 5000, "received")
 HELD = HeldFile("home", "dir/é.txt", "v1", 3, "c1", bytes(range(88)), b'{"md5":"x"}')

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tests.support.lossy import twice
-from tests.support.racing import race
-from tests.support.record_rigs import ALICE, BOB, Rig
 
 from skyswarm.errors import ConflictError
 from skyswarm.ports.records import StatementRow
+from tests.support.lossy import twice
+from tests.support.racing import race
+from tests.support.record_rigs import ALICE, BOB, Rig
 
 
 def row(key: str, issuer: str = "i", seq: int = 0, kind: str = "vouch") -> StatementRow:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.lossy import Lossy, twice
-from tests.support.racing import race
-from tests.support.record_rigs import ALICE, BOB, Rig
 
 from skyswarm.errors import AbsentError, ConflictError, LeaseLostError, UnavailableError
 from skyswarm.ports.records import Batch, Tally, Transfer
+from tests.support.lossy import Lossy, twice
+from tests.support.racing import race
+from tests.support.record_rigs import ALICE, BOB, Rig
 
 T1 = Transfer("t1", "moving", 10.5, b'{"a":1}')
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
+from skyswarm.ports.work import Delivery, Task
 from tests.support.lossy import twice
 from tests.support.racing import race
 from tests.support.record_rigs import ALICE, BOB, Rig
-
-from skyswarm.ports.work import Delivery, Task
 
 TASK = Task(ALICE, "announce", b'{"x":1}')
 NAMED = replace(TASK, dedup="announce")

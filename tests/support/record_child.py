@@ -11,11 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.record_rigs import ALICE, SHARED_RIGS, Rig
-
 from skyswarm.errors import ConflictError, QuotaError
 from skyswarm.ports.records import Entry, StatementRow, Tally, Transfer
 from skyswarm.ports.work import Task
+from tests.support.record_rigs import ALICE, SHARED_RIGS, Rig
 
 ROUNDS = 40
 
@@ -38,7 +37,7 @@ def nonces(rig: Rig, name: str) -> list[int]:
 
 def meter(rig: Rig, name: str) -> list[int]:
     won = []
-    for number in range(ROUNDS):
+    for _ in range(ROUNDS):
         try:
             won.append(rig.meters.add(ALICE, "m", 1, limit=ROUNDS + 5))
         except QuotaError:

@@ -46,7 +46,11 @@ class Database:
             )
         with _translated(path):
             _create_private(path)
-            self._set_up()
+            try:
+                self._set_up()
+            except BaseException:
+                self.close()
+                raise
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -80,8 +84,13 @@ class Database:
 
     def check(self) -> list[str]:
         """What SQLite's quick check finds wrong; empty when nothing is."""
-        with self.read() as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)")]
+        try:
+            with self.read() as connection:
+                found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)")]
+        except BackendError as error:
+            if type(error) is not BackendError:
+                raise  # busy or forbidden: that says nothing about the file
+            return [error.message]
         return [] if found == ["ok"] else found
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ from skyswarm.ports.system import Entropy
 
 _UNFINISHED = ".unfinished"
 _SECRET = 32
-_PATIENCE = 1.0
+_PATIENCE = 0.5
 
 
 class Home:
@@ -47,7 +47,7 @@ class Home:
         before that may be repeated. SetupError when there is an agent, or anything else, in that folder."""
         home = cls(path)
         with contextlib.suppress(FileNotFoundError), private.translated(home.path, SetupError):
-            there = {entry.name for entry in home.path.iterdir()}
+            there = {entry.name for entry in home.path.iterdir()} - {private.pending(Path(_UNFINISHED)).name}
             if "config.json" in there:
                 raise SetupError(f"there is an agent in {home.path} already", advice="Nothing was changed.")
             if there and _UNFINISHED not in there:
@@ -156,7 +156,7 @@ class Home:
 
 
 def _taken(descriptor: int) -> bool:
-    """Tries for a second: `holder` of another process may look just now, or the one before may be ending."""
+    """Tries for a moment: `holder` of another process may look just now, or the one before may be ending."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

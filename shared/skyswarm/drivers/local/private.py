@@ -51,7 +51,7 @@ def check(path: Path, state: os.stat_result, kind: type[SetupError] = SetupError
 
 def write(path: Path, data: bytes, kind: type[SetupError] = SetupError) -> None:
     """Create or replace, atomically and durably, mode 0600. A crash leaves the old file or the new one."""
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = pending(path)
     with translated(path, kind):
         with contextlib.suppress(FileNotFoundError):
             fresh.unlink()  # of a process that died here; the caller's lock says that none is at work
@@ -62,6 +62,11 @@ def write(path: Path, data: bytes, kind: type[SetupError] = SetupError) -> None:
             os.fsync(descriptor)
         fresh.replace(path)
         sync_folder(path.parent)
+
+
+def pending(path: Path) -> Path:
+    """Where `write` prepares that file: a crash may leave one there, the next `write` takes it away."""
+    return path.with_name(f".{path.name}.new")
 
 
 def make_folder(path: Path, kind: type[SetupError] = SetupError) -> None:
