@@ -1,0 +1,70 @@
+"""Which addresses an agent connects to: a peer names its own endpoint, so it could name our inside (SSRF).
+
+Law: the decision is about the numeric address that is then connected to, never about a name: a name that
+resolves differently the second time gains nothing. No proxy of the environment is used, for the same reason.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from skyswarm.errors import SourceUnreachableError
+
+METADATA = frozenset(
+    ip_address(text)
+    for text in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+)
+"""Where clouds hand credentials to whoever asks from inside."""
+
+_NAT64 = ip_network("64:ff9b::/96")
+_CONNECT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPolicy:
+    """`allow_private`: loopback and private networks too, for agents of one machine or one house. Clouds' metadata
+    services, link-local, multicast and unspecified addresses are never connected to."""
+
+    allow_private: bool = False
+
+    def allows(self, address: str) -> bool:
+        """Whether to connect to this numeric address."""
+        found = _inner(ip_address(address.partition("%")[0]))
+        if found in METADATA or found.is_link_local or found.is_multicast or found.is_unspecified:
+            return False
+        return found.is_global or (self.allow_private and (found.is_private or found.is_loopback))
+
+    def connect(self, host: str, port: int, timeout: float) -> socket.socket:
+        """A connected socket. SourceUnreachableError."""
+        end = time.monotonic() + timeout
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise SourceUnreachableError(f"{host} has no address: {error}") from error
+        last = "no address of it is one to connect to"
+        for family, kind, number, _, address in found:
+            if not self.allows(str(address[0])):
+                continue
+            sock = socket.socket(family, kind, number)
+            try:
+                sock.settimeout(max(0.01, min(_CONNECT, end - time.monotonic())))
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                sock.close()
+                last = error.strerror or str(error)
+            else:
+                return sock
+        raise SourceUnreachableError(f"{host}:{port} cannot be reached: {last}")
+
+
+def _inner(found: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The IPv4 address that an IPv6 one stands for, if it does."""
+    if isinstance(found, IPv6Address):
+        if found in _NAT64:
+            return IPv4Address(int(found) & 0xFFFFFFFF)
+        return found.ipv4_mapped or found.sixtofour or found
+    return found
