@@ -142,7 +142,18 @@ def test_hostile_strings_cost_no_time(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [1.0, {"a": 0.5}, [float("nan")], {1: 2}, {"a": {None: 1}}, b"x", {1}, object(), MAX_INTEGER + 1, "\ud800"],
+    [
+        1.0,
+        {"a": 0.5},
+        [float("nan")],
+        {1: 2},
+        {"a": {None: 1}},
+        b"x",
+        {1},
+        object(),
+        MAX_INTEGER + 1,
+        "\ud800",
+    ],
     ids=repr,
 )
 def test_what_has_no_canonical_form_is_not_dumped(value: Any) -> None:

@@ -80,7 +80,13 @@ def messages() -> Iterator[bytes]:
 
 
 def search(
-    a: int, ta: Point, r: int, tr: Point, fits: Callable[[int], bool], loose_a: bytes = b"", loose_r: bytes = b"",
+    a: int,
+    ta: Point,
+    r: int,
+    tr: Point,
+    fits: Callable[[int], bool],
+    loose_a: bytes = b"",
+    loose_r: bytes = b"",
     hash_loose: bool = True,
 ) -> tuple[bytes, bytes, bytes]:
     """Public key, message and signature with A = aB + ta, R = rB + tr, S = r + ha and an h that `fits`."""
@@ -139,7 +145,9 @@ def cases() -> list[Case]:
         ),
         (
             "non-canonical small A, reduced for the hash",
-            search(0, FOUR, r, mul(2, EIGHT), balanced(FOUR, mul(2, EIGHT)), loose_a=LOOSE_FOUR, hash_loose=False),
+            search(
+                0, FOUR, r, mul(2, EIGHT), balanced(FOUR, mul(2, EIGHT)), loose_a=LOOSE_FOUR, hash_loose=False
+            ),
             True,
             True,
         ),
