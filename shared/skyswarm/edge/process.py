@@ -68,7 +68,7 @@ class Workers:
                         attempt=delivery.attempt,
                         body=delivery.task.body_json.decode(),
                     )
-                    perform(deps, delivery, holder, self._runtime.pool)
+                    perform(deps, delivery, holder, self._runtime.network)
             except SkyError as error:
                 self._log.write("task-error", code=error.code, message=error.message)
                 self._stop.wait(1.0)

@@ -68,7 +68,8 @@ class Runtime:
         self.storages = LocalStorages(home, self.presigner)
         self.tasks = SqliteTasks(self.database)
         self.transfers = SqliteTransfers(self.database)
-        self.pool = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="sky")
+        self.pool = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="cpu")
+        self.network = ThreadPoolExecutor(max_workers=16, thread_name_prefix="net")
         self.deps = Deps(
             statements=SqliteStatements(self.database),
             announcements=SqliteAnnouncements(self.database),
@@ -119,6 +120,7 @@ class Runtime:
     def close(self) -> None:
         """Free threads and files."""
         self.pool.shutdown(wait=True, cancel_futures=True)
+        self.network.shutdown(wait=False, cancel_futures=True)
         self.database.close()
 
 

@@ -23,8 +23,8 @@ from skyswarm.errors import (
 from skyswarm.messages.httpsig import sign_request
 from skyswarm.messages.requests import MAX_REPLY, FetchReply, FetchRequest, Want
 from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.introducing import introduction
 from skyswarm.usecases.jobs import SourceState
-from skyswarm.usecases.views import introduction
 from skyswarm.usecases.wire import reply_error
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 
 from skyswarm.errors import InputError
-from skyswarm.messages import canonical
 from skyswarm.messages.keys import commitment, did_key
 from skyswarm.messages.statements import Distrust, Revoke, Rotate, Signed, Vouch
 from skyswarm.ports.records import Entry
-from skyswarm.ports.work import Task
 from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.spreading import soon
 from skyswarm.usecases.views import issue, viewing
 
 _NAME = re.compile(r"[^\W\d_][\w.-]{0,39}")
@@ -92,7 +91,7 @@ def vouch(
             seen=seen,
         ),
     )
-    spread(deps, agent)
+    soon(deps, agent)
     return signed
 
 
@@ -107,7 +106,7 @@ def revoke(
             iss=agent, seq=seq, prev=prev, vouch=vouch_id, sub=sub, reason=reason, seen=seen
         ),
     )
-    spread(deps, agent)
+    soon(deps, agent)
     return signed
 
 
@@ -122,7 +121,7 @@ def distrust(
             iss=agent, seq=seq, prev=prev, sub=sub, scope=tuple(sorted(set(scope))), reason=reason, seen=seen
         ),
     )
-    spread(deps, agent)
+    soon(deps, agent)
     return signed
 
 
@@ -144,7 +143,7 @@ def rotate(deps: Deps, agent: str) -> Signed:
         signer=new,
     )
     deps.keys.rotate(agent, old.public)
-    spread(deps, agent)
+    soon(deps, agent)
     return signed
 
 
@@ -162,8 +161,3 @@ def mend_rotation(deps: Deps, agent: str) -> bool:
         )
     deps.keys.rotate(agent, current)
     return True
-
-
-def spread(deps: Deps, agent: str) -> None:
-    """Let every repository have our newest statements soon."""
-    deps.tasks.push(Task(agent, "push", canonical.dumps({}), f"push/{agent}"))

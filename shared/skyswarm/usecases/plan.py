@@ -35,6 +35,7 @@ from skyswarm.usecases import asking, jobs, objects
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE, Job, SourceState
 from skyswarm.usecases.lookup import locate
+from skyswarm.usecases.repos import known as known_repos
 from skyswarm.usecases.views import viewing
 
 PAGES_PER_CALL = 16
@@ -92,7 +93,7 @@ def settle_task(agent: str, transfer: str) -> Task:
 # ---- sources and objects -----------------------------------------------------------------------
 def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
     """The job with every source that can be found now. NoSourceError when there is none at all."""
-    repos = tuple(dict.fromkeys((*job.repos, *own_repos(deps, agent))))
+    repos = tuple(dict.fromkeys((*job.repos, *(repo.url for repo in known_repos(deps, agent)))))
     found = locate(deps, agent, job.manifest, repos, pool)
     known = {source.agent for source in job.sources}
     fresh = [
@@ -125,11 +126,6 @@ def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
             advice="It is tried again by itself; check `skyswarm repo ls`, and that the owner's agent runs.",
         )
     return job
-
-
-def own_repos(deps: Deps, agent: str) -> tuple[str, ...]:
-    """The repositories this agent uses."""
-    return tuple(one.value.decode() for one in deps.notes.page(agent, "repo/", limit=100))
 
 
 def get_manifest(deps: Deps, agent: str, job: Job) -> Manifest:

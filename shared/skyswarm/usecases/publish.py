@@ -12,7 +12,6 @@ Steps (`shared/spec/pieces.md`, publishing):
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from skyswarm.ports.records import HeldFile, Share
 from skyswarm.ports.storage import Listing, Object, Storage
 from skyswarm.usecases import objects
 from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.spreading import soon
 
 BIG = 16 * 1024 * 1024
 """From here on one file is spread over all threads; smaller ones are one thread's work each."""
@@ -92,7 +92,6 @@ def publish(
     storage = deps.storages.open(agent, storage_name)
     nonce = deps.entropy(16)
     tag = objects.tag_of(_draft(agent, terms, nonce))
-    bucket = objects.bucket(deps, agent)
     places: list[tuple[str, str, str, int]] = []
     number = 0
 
@@ -168,7 +167,7 @@ def publish(
         cap_bytes=terms.cap_bytes,
     )
     deps.shares.put(agent, share)
-    del bucket
+    soon(deps, agent)
     return Published(share, manifest, envelope)
 
 
@@ -282,8 +281,3 @@ def _held_row(storage_name: str, found: Object, hashed: HashedFile) -> HeldFile:
         pieces=hashed.pieces,
         extra_json=canonical.dumps(dict(hashed.extras)),
     )
-
-
-def nonce_text(nonce: bytes) -> str:
-    """base64url without padding."""
-    return base64.urlsafe_b64encode(nonce).rstrip(b"=").decode()

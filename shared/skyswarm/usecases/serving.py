@@ -12,25 +12,25 @@ Law: no byte of a file passes here; every refusal happens before the next dearer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
 
 from skyswarm.errors import (
     AbsentError,
     ByteCapError,
+    ConflictError,
     QuotaError,
     ReplayError,
     RequestError,
     ShareDeniedError,
     SignatureError,
-    TrustError,
     UnderwritingError,
 )
 from skyswarm.messages.httpsig import Checked
 from skyswarm.messages.manifest import Manifest
 from skyswarm.messages.requests import FetchReply, FetchRequest, UrlGrant, Want
 from skyswarm.pieces.size import piece_count, piece_span
-from skyswarm.ports.records import Share
-from skyswarm.trust.view import Verdict
+from skyswarm.ports.records import Entry, Share
+from skyswarm.trust.verdict import Verdict
 from skyswarm.usecases import objects
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.views import learn, own_head, viewing
@@ -170,21 +170,7 @@ def _charge(deps: Deps, agent: str, share: Share, asker: str, total: int, now: f
     """Count the bytes handed out, as a URL may be used: caps are an upper bound, never a guess."""
     if not total:
         return
-    with viewing(deps, agent) as view:
-        capped = view.underwritten(asker, "fetch", now)
-        if capped:
-            debtors = {
-                one.key.removeprefix("debtor/"): deps.meters.read(
-                    agent, f"handed/{one.key.removeprefix('debtor/')}"
-                )
-                for one in _debtors(deps, agent)
-            }
-            room = view.credit(asker, "fetch", debtors, now)
-            if room is not None and total > room:
-                raise UnderwritingError(
-                    f"{total} bytes asked, {room} are still underwritten by those who vouch for you",
-                    advice="Ask one of them for a vouch with a higher limit.",
-                )
+    _underwritten(deps, agent, asker, total, now)
     cap = share.cap_bytes or NO_LIMIT
     try:
         deps.meters.add(agent, f"share/{share.manifest}/{asker}", total, cap)
@@ -196,13 +182,26 @@ def _charge(deps: Deps, agent: str, share: Share, asker: str, total: int, now: f
     deps.meters.add(agent, f"handed/{asker}", total, NO_LIMIT)
 
 
-def _debtors(deps: Deps, agent: str):  # type: ignore[no-untyped-def]
-    return deps.notes.page(agent, "debtor/", limit=1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why somebody was refused, for the log of the giver."""
-
-    asker: str
-    error: TrustError
+def _underwritten(deps: Deps, agent: str, asker: str, total: int, now: float) -> None:
+    """Refuse more than those who vouch for the asker underwrite, all that they underwrite for others counted."""
+    with viewing(deps, agent) as view:
+        if not view.underwritten(asker, "fetch", now):
+            return
+    key = f"debtor/{asker}"
+    if deps.notes.get(agent, key) is None:
+        with suppress(ConflictError):
+            deps.notes.put(agent, Entry(key, b"1"))
+    demands: dict[str, int] = {}
+    after = ""
+    while rows := deps.notes.page(agent, "debtor/", after, 500):
+        for row in rows:
+            debtor = row.key.removeprefix("debtor/")
+            demands[debtor] = deps.meters.read(agent, f"handed/{debtor}")
+        after = rows[-1].key
+    with viewing(deps, agent) as view:
+        room = view.credit(asker, "fetch", demands, now)
+    if room is not None and total > room:
+        raise UnderwritingError(
+            f"{total} bytes asked, {room} are still underwritten by those who vouch for you",
+            advice="Ask one of them for a vouch with a higher limit.",
+        )

@@ -18,6 +18,7 @@ from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE, RESUMABLE, Job
 from skyswarm.usecases.plan import destination, move_task, plan_task, settle_task
 from skyswarm.usecases.receipts import exchange_all
+from skyswarm.usecases.spreading import soon
 from skyswarm.usecases.starting import new_id
 
 RECEIPT_TRIES = 8
@@ -110,7 +111,7 @@ def keep_sharing(deps: Deps, agent: str, job: Job) -> None:
         origin=f"received:{job.id}",
     )
     deps.shares.put(agent, share)
-    deps.tasks.push(Task(agent, "announce", b"{}", f"announce/{agent}"))
+    soon(deps, agent)
 
 
 def give_up(deps: Deps, agent: str, transfer: str, state: str, error: SkyError) -> Job:

@@ -1,4 +1,4 @@
-"""Tasks that talk to every repository an agent uses: hand in, read, announce.
+"""Keeping in touch with every repository an agent uses: one task hands in, reads and announces.
 
 Law: repositories are independent; what fails with one is remembered there (`repos.py`) and never stops another.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from concurrent.futures import Executor
 
 from skyswarm.ports.records import Entry
-from skyswarm.usecases import sync
+from skyswarm.ports.work import Task
+from skyswarm.usecases import repos, sync
 from skyswarm.usecases.deps import Deps
 
 ENDPOINT = "endpoint"
@@ -25,3 +26,15 @@ def endpoint_of(deps: Deps, agent: str) -> str | None:
     """Where this agent is reached; None before it was ever served."""
     known = deps.notes.get(agent, ENDPOINT)
     return known.value.decode() if known else None
+
+
+def soon(deps: Deps, agent: str) -> None:
+    """Something is new here that repositories should know: a statement, a share."""
+    deps.tasks.push(Task(agent, "sync", b"{}", f"sync/{agent}"))
+
+
+def synchronise(deps: Deps, agent: str, pool: Executor) -> None:
+    """Pull, push and announce at every repository that does not rest."""
+    urls = [repo.url for repo in repos.known(deps, agent)]
+    if urls:
+        sync.tend(deps, agent, urls, endpoint_of(deps, agent), pool)

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from skyswarm.ports.work import Task
 from skyswarm.usecases import inbox, jobs
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE
 from skyswarm.usecases.people import mend_rotation
 from skyswarm.usecases.settle import wake
-from skyswarm.usecases.spreading import set_endpoint
+from skyswarm.usecases.spreading import set_endpoint, soon
 from skyswarm.usecases.starting import Wish
 
-PULL_EVERY = 5.0
-PUSH_EVERY = 60.0
+SYNC_EVERY = 5.0
 SWEEP_EVERY = 300.0
 
 
@@ -26,9 +24,7 @@ SWEEP_EVERY = 300.0
 class Rounds:
     """When each thing is due next (Unix s)."""
 
-    pull: float = 0.0
-    push: float = 0.0
-    announce: float = 0.0
+    sync: float = 0.0
     statuses: float = 0.0
     sweep: float = 0.0
 
@@ -54,15 +50,7 @@ def tend(deps: Deps, agent: str, rounds: Rounds, role: str) -> Rounds:
     if now >= rounds.statuses:
         inbox.refresh(deps, agent)
         rounds = replace(rounds, statuses=now + deps.limits.status_every)
-    if now >= rounds.pull:
-        deps.tasks.push(_task(agent, "pull"))
-        rounds = replace(rounds, pull=now + PULL_EVERY)
-    if now >= rounds.push:
-        deps.tasks.push(_task(agent, "push"))
-        deps.tasks.push(_task(agent, "announce"))
-        rounds = replace(rounds, push=now + PUSH_EVERY)
+    if now >= rounds.sync:
+        soon(deps, agent)
+        rounds = replace(rounds, sync=now + SYNC_EVERY)
     return rounds
-
-
-def _task(agent: str, kind: str) -> Task:
-    return Task(agent, kind, b"{}", f"{kind}/{agent}")

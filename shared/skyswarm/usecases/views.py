@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from skyswarm.errors import ConflictError
+from skyswarm.errors import AbsentError, ConflictError
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.statements import Head, Logged, Seen, Signed, parse_signed, payload_type
 from skyswarm.ports.records import StatementRow
@@ -50,6 +50,8 @@ def viewing(deps: Deps, agent: str) -> Iterator[TrustView]:
             kept.position = rows[-1].position + 1
             if len(rows) < _READ:
                 break
+        for issuer in kept.view.wants(deps.clock()):
+            kept.view.offer(deps.statements.of(agent, issuer, 0, 10 * _READ))
         yield kept.view
 
 
@@ -77,12 +79,17 @@ def learn(deps: Deps, agent: str, envelopes: Sequence[bytes]) -> int:
 def own_head(deps: Deps, agent: str) -> Head:
     """Sequence number and id of the agent's newest own statement."""
     with viewing(deps, agent) as view:
-        return view.key_state(agent).head
+        standing = view.key_state(agent)
+    if standing is None:
+        raise AbsentError(
+            f"agent {agent[:12]} has no inception here", advice="Make one with `skyswarm init`."
+        )
+    return standing.head
 
 
 def seen(deps: Deps, agent: str) -> tuple[Seen, ...]:
     """The newest checkpoints that the agent holds, for a statement's `seen`."""
-    from skyswarm.usecases.sync import held_checkpoints
+    from skyswarm.usecases.repos import held_checkpoints  # repos needs nothing of this file; sync needs both
 
     return held_checkpoints(deps, agent)[:8]
 

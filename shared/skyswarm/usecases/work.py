@@ -59,9 +59,7 @@ def _run(deps: Deps, agent: str, kind: str, body: dict[str, object], holder: str
         "move": lambda: move(deps, agent, transfer, int(str(body["number"])), holder),
         "settle": lambda: settle.settle(deps, agent, transfer),
         "receipts": lambda: settle.receipts(deps, agent, transfer),
-        "push": lambda: spreading.push(deps, agent),
-        "pull": lambda: spreading.pull(deps, agent, pool),
-        "announce": lambda: spreading.announce(deps, agent, pool),
+        "sync": lambda: spreading.synchronise(deps, agent, pool),
     }
     runs[kind]()
     if kind in TRANSFER_KINDS:
