@@ -252,11 +252,12 @@ def _read_signature(text: str) -> bytes:
 def _in_time(created: int, expires: int, now: float, max_skew: float) -> None:
     if not 0 < expires - created <= MAX_LIFE:
         raise StaleRequestError(f"a request lives 1 to {MAX_LIFE} seconds, this one {expires - created}")
-    if created > now + max_skew:
+    # Written so that a clock that is not a number lets nothing pass.
+    if not created <= now + max_skew:
         raise StaleRequestError(
             f"signed {created - now:.0f} s in the future", advice="Set the clock of the machine that asks."
         )
-    if now > expires + max_skew:
+    if not now <= expires + max_skew:
         raise StaleRequestError(
             f"signed {now - created:.0f} s ago, good for {expires - created} s",
             advice="Sign again; if that does not help, set the clock of the machine that asks.",
