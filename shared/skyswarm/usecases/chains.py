@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -76,12 +76,23 @@ def rows_of(deps: Deps, tenant: str, issuer: str) -> list[StatementRow]:
     return rows
 
 
-def genuine(deps: Deps, tenant: str, rows: list[StatementRow]) -> list[StatementRow]:
-    """Of one issuer's rows, by seq, those that hang on its stored chain and are signed by whom they must be."""
+def store_genuine(deps: Deps, tenant: str, rows: Sequence[StatementRow]) -> list[StatementRow]:
+    """Store, of one issuer's rows, those that hang on its stored chain and are signed by whom they must be.
+
+    Returns the ones that are stored now, old or new. Others leave no trace: so a forged statement in an agent's own
+    name can never take the number of its next one.
+    """
     if not rows:
         return []
-    chain = Chain(rows[0].issuer, Checker())
-    for row in rows_of(deps, tenant, rows[0].issuer):
-        chain.offer(parse_signed(row.envelope), row.received)
-    fates = [(row, chain.offer(parse_signed(row.envelope), row.received)) for row in rows]
-    return [row for row, fate in fates if fate in (Fate.ACCEPTED, Fate.VOID)]
+    before = rows_of(deps, tenant, rows[0].issuer)
+    have = {row.id for row in before}
+    if not all(row.id in have for row in rows):
+        chain = Chain(rows[0].issuer, Checker())
+        for row in before:
+            chain.offer(parse_signed(row.envelope), row.received)
+        for row in rows:
+            chain.offer(parse_signed(row.envelope), row.received)
+        new = [row for row in rows if row.id not in have and chain.fate(row.id) in (Fate.ACCEPTED, Fate.VOID)]
+        deps.statements.append(tenant, new)
+        have |= {row.id for row in new}
+    return [row for row in rows if row.id in have]

@@ -9,7 +9,7 @@ Notes: `repo/<id>` (the URL, as bytes), `synced/<id>` (State), `logged/<id>/<n>`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -30,6 +30,10 @@ BACKOFF = 30.0
 BACKOFF_MOST = 3600.0
 _CHUNK = 256
 _MAX_STATE = 1 << 20
+
+
+Mine = tuple[int, str]
+"""How many statements of our own chain, from its first on, and the id of the last of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +81,10 @@ def known(deps: Deps, agent: str) -> tuple[Repo, ...]:
 # ---- what is remembered ----------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class State:
-    """Of one log. `note`: the newest checkpoint that checked out, cosigned at `time` (Unix s), `size` and `root` (hex)
-    being its own. `mine`: how many statements of my own chain the log provably holds; `pushed`: how many it took, at
-    `pushed_at`. `alarm`: the worst it was caught at, never cleared by itself; `error`: why the last try failed.
+    """Of one log. `note`: the newest checkpoint that checked out, cosigned at `time` (Unix s); `size` and `root` (hex)
+    are its own. `mine`: how many statements of our own chain the log provably holds, `mine_head` the id of the last of
+    them. `pushed`: how many it took, at `pushed_at`. `alarm`: what it was first caught at, never cleared by itself;
+    `error`: why the last try failed.
     """
 
     size: int = 0
@@ -90,7 +95,9 @@ class State:
     ahead: int = 0
     ahead_frontier: str = ""
     ahead_mine: int = 0
+    ahead_head: str = ""
     mine: int = 0
+    mine_head: str = ""
     pushed: int = 0
     pushed_at: int = 0
     failures: int = 0
@@ -99,21 +106,34 @@ class State:
     alarm: dict[str, str] | None = None
     version: int = field(default=0, compare=False)
 
-    def progress(self) -> Frontier:
-        """The frontier to go on from: of `ahead` when there is any progress, else of `size`."""
+    def progress(self) -> tuple[Frontier, Mine]:
+        """Where to go on from, and what the log holds of our own chain up to there."""
         if self.ahead > self.size:
-            return Frontier.load(self.ahead, from_b64url(self.ahead_frontier))
-        return Frontier.load(self.size, from_b64url(self.frontier))
+            return Frontier.load(self.ahead, from_b64url(self.ahead_frontier)), (
+                self.ahead_mine,
+                self.ahead_head,
+            )
+        return Frontier.load(self.size, from_b64url(self.frontier)), (self.mine, self.mine_head)
 
-    def at(self, frontier: Frontier, mine: int) -> State:
+    def restarted(self) -> State:
+        """Without the progress beyond what is verified."""
+        return replace(self, ahead=0, ahead_frontier="", ahead_mine=0, ahead_head="")
+
+    def at(self, frontier: Frontier, mine: Mine) -> State:
         """With progress up to `frontier`, not checked against a root yet."""
-        return replace(self, ahead=frontier.size, ahead_frontier=b64url(frontier.dump()), ahead_mine=mine)
+        return replace(
+            self,
+            ahead=frontier.size,
+            ahead_frontier=b64url(frontier.dump()),
+            ahead_mine=mine[0],
+            ahead_head=mine[1],
+        )
 
-    def verified(self, frontier: Frontier, mine: int, note: str, time: int) -> State:
+    def verified(self, frontier: Frontier, mine: Mine, note: str, time: int) -> State:
         """The log as the checkpoint `note` states it, recomputed here."""
         return replace(
-            self, size=frontier.size, root=frontier.root().hex(), frontier=b64url(frontier.dump()), mine=mine,
-            note=note, time=max(time, self.time), ahead=0, ahead_frontier="", ahead_mine=0,
+            self.restarted(), size=frontier.size, root=frontier.root().hex(), frontier=b64url(frontier.dump()),
+            mine=mine[0], mine_head=mine[1], note=note, time=max(time, self.time),
         )  # fmt: skip
 
 
@@ -218,6 +238,15 @@ def logged(deps: Deps, agent: str, repo: str, start: int = 0) -> Iterator[tuple[
         for at in range(skip, min(_CHUNK, size - chunk * _CHUNK)):
             yield chunk * _CHUNK + at, row.value[at * HASH : (at + 1) * HASH].hex()
         start = (chunk + 1) * _CHUNK
+
+
+def places(deps: Deps, agent: str, since: Mapping[str, int]) -> Iterator[tuple[str, str, int]]:
+    """(statement id, log origin, index) in every log read so far, from index `since[origin]` on: `TrustView.place`."""
+    for row in deps.notes.page(agent, "synced/", limit=MAX_REPOS):
+        repo = row.key.removeprefix("synced/")
+        origin = origin_of(repo)
+        for index, one in logged(deps, agent, repo, since.get(origin, 0)):
+            yield one, origin, index
 
 
 def root_at(deps: Deps, agent: str, repo: str, size: int) -> bytes:

@@ -240,7 +240,7 @@ def _signed_by_current_key(line: Chain, signed: Signed, event: Announce) -> Head
     try:
         if keys.retired:
             raise SignatureError("its issuer has retired")
-        signed.envelope.verify(keys.public)
+        signed.envelope.verify(keys.key)
     except SignatureError as error:
         if event.head.seq > newest.seq:
             wanted = newest.seq + 1

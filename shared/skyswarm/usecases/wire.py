@@ -53,10 +53,10 @@ _BY_CODE = {one.code: one for base in _BLAMED for one in _tree(base)}
 
 
 def reply_error(reply: Reply, fallback: type[SkyError]) -> SkyError:
-    """The error that a reply with another status than 200 names; `fallback` when it names none that a peer may cause."""
+    """The error that a reply other than 200 names; `fallback` when it names none that a peer may cause."""
     try:
         error = json.loads(reply.body.decode())["error"]
-        code, message = str(error["code"]), _plain(error["message"], 500)
+        code, message = str(error["code"]), str(error["message"])
         advice = _plain(error.get("advice", ""), 300)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         if reply.status == 429:
@@ -64,10 +64,15 @@ def reply_error(reply: Reply, fallback: type[SkyError]) -> SkyError:
         if reply.status in (502, 503, 504):
             return UnavailableError(f"the other side answered {reply.status}", advice="It is tried again.")
         return fallback(f"the other side answered {reply.status} and no sentence")
+    return error_of(code, message, advice, fallback)
+
+
+def error_of(code: str, message: str, advice: str, fallback: type[SkyError]) -> SkyError:
+    """The error of a code and a sentence that a peer sent."""
     known = _BY_CODE.get(code)
     if known is None:
-        return fallback(f"the other side says: {_plain(code, 16)} {message}", advice=advice)
-    return known(message, advice=advice)
+        return fallback(f"the other side says: {_plain(code, 16)} {_plain(message, 500)}", advice=advice)
+    return known(_plain(message, 500), advice=advice)
 
 
 def _plain(text: Any, most: int) -> str:
