@@ -14,14 +14,16 @@ that a question about one agent touches its neighbourhood and not the million ed
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from skyswarm.trust.graph import NONE, Agent, Edge, Graph
 
+A = TypeVar("A", bound=Agent)
 UNBOUNDED = 2**62
 """The answer when nothing limits the credit, in bytes; also the most that is ever answered."""
 
 
-def credit(graph: Graph, sub: Agent, scope: str, demands: Mapping[Agent, int], want: int = UNBOUNDED) -> int:
+def credit(graph: Graph, sub: Agent, scope: str, demands: Mapping[A, int], want: int = UNBOUNDED) -> int:
     """How many further bytes may be handed to `sub` while `demands` (bytes already handed out, by agent) stay
     covered.
 

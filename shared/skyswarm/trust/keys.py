@@ -18,21 +18,19 @@ from skyswarm.messages.statements import Inception, Retire, Rotate, Signed
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """The keys of an agent after some statement of its chain. `key` (did:key) signs; `next` and `recovery`
-    are commitments; `since` is the seq of the statement that set them. Once `retired` nothing is signed any
-    more.
-    """
+    """The keys of an agent after some statement of its chain. `did` (did:key) signs; `next` and `recovery` are
+    commitments; `since` is the seq of the statement that set them. Once `retired` nothing is signed any more."""
 
-    key: str
+    did: str
     next: str
     recovery: tuple[str, ...]
     since: int = 0
     retired: bool = False
 
     @property
-    def public(self) -> bytes:
-        """The 32 bytes of `key`."""
-        return parse_did_key(self.key)
+    def key(self) -> bytes:
+        """The 32-byte public key that signs."""
+        return parse_did_key(self.did)
 
 
 class Checker:
@@ -83,7 +81,7 @@ class Checker:
             raise SignatureError("nothing follows a retirement")
         if isinstance(event, Rotate) and event.undo is not None:
             if any(self.signed_by(signed, did) for did in self._recoverers(state, signed)):
-                return replace(state, key=event.key, next=event.next, since=event.seq)
+                return replace(state, did=event.key, next=event.next, since=event.seq)
             raise SignatureError("a recovery is signed by a recovery key of the agent")
         if isinstance(event, Rotate | Retire):
             if commitment(parse_did_key(event.key)) != state.next:
@@ -91,9 +89,9 @@ class Checker:
             if not self.signed_by(signed, event.key):
                 raise SignatureError(f"a {event.kind} statement is signed by the key that it shows")
             if isinstance(event, Rotate):
-                return replace(state, key=event.key, next=event.next, since=event.seq)
-            return replace(state, key=event.key, since=event.seq, retired=True)
-        if not self.signed_by(signed, state.key):
+                return replace(state, did=event.key, next=event.next, since=event.seq)
+            return replace(state, did=event.key, since=event.seq, retired=True)
+        if not self.signed_by(signed, state.did):
             raise SignatureError("not signed by the key that the agent had then")
         return state
 
