@@ -255,9 +255,10 @@ class Nonces(Protocol):
 class Meters(Protocol):
     """Counters with a ceiling: quotas, byte caps, money."""
 
-    def add(self, agent: str, meter: str, amount: int, limit: int) -> int:
+    def add(self, agent: str, meter: str, amount: int, limit: int, expires: float = 0) -> int:
         """Add when the sum stays ≤ `limit` (one atomic step) and return the new sum; QuotaError leaves it unchanged.
-        A windowed quota has its window in the meter's name."""
+        A windowed quota has its window in the meter's name and gives the window's end as `expires` (Unix s): a day
+        after it the store may forget that meter. 0: it is never forgotten."""
         ...
 
     def read(self, agent: str, meter: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from skyswarm.drivers.local import schema
 from skyswarm.drivers.local.database import Database
-from skyswarm.drivers.local.records import SqliteMeters, SqliteNotes, SqliteTransfers
+from skyswarm.drivers.local.records import SqliteMeters, SqliteNonces, SqliteNotes, SqliteTransfers
 from skyswarm.drivers.local.tasks import SqliteTasks
 from skyswarm.errors import (
     BackendError,
@@ -135,7 +135,7 @@ def test_a_step_that_raises_leaves_nothing(path: Path) -> None:
     database = Database(path)
     for mistake in (ConflictError("x"), ValueError("x"), KeyboardInterrupt()):
         with pytest.raises(type(mistake)), database.write(durable=True) as connection:
-            connection.execute("INSERT INTO meters VALUES ('a', 'm', 1)")
+            connection.execute("INSERT INTO meters VALUES ('a', 'm', 1, 0)")
             raise mistake
     assert SqliteMeters(database).read("a", "m") == 0
     assert SqliteMeters(database).add("a", "m", 1, 5) == 1
@@ -159,6 +159,18 @@ def test_threads_wait_for_each_other_and_lose_nothing(path: Path) -> None:
     meters = SqliteMeters(database)
     race([lambda: [meters.add("a", "m", 1, 10_000) for _ in range(50)]] * 8)
     assert meters.read("a", "m") == 400
+    database.close()
+
+
+def test_nonces_and_windowed_meters_do_not_pile_up(path: Path) -> None:
+    database = Database(path)
+    nonces, meters = SqliteNonces(database), SqliteMeters(database)
+    for number in range(4000):
+        nonces.use("a", f"n{number}", expires=number + 60, now=number)
+        meters.add("a", f"asks/{number}", 1, 5, expires=number * 100)
+    with database.read() as connection:
+        assert connection.execute("SELECT count(*) FROM nonces").fetchone()[0] < 1200
+        assert connection.execute("SELECT count(*) FROM meters").fetchone()[0] < 1200
     database.close()
 
 

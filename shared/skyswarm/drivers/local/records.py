@@ -36,6 +36,7 @@ _SHARE = f"SELECT {', '.join(_SHARE_COLUMNS)} FROM shares WHERE agent = ?"
 _HELD = "SELECT storage, key, version, size, content, pieces, extra FROM held WHERE agent = ?"
 # An expired nonce is kept this long, so that a caller whose clock is behind still finds it.
 _NONCE_SLACK = 600.0
+_METER_SLACK = 86_400.0
 _SWEEP_EVERY = 256
 
 
@@ -145,9 +146,16 @@ class SqliteMeters:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._adds = itertools.count(1)
 
-    def add(self, agent: str, meter: str, amount: int, limit: int) -> int:
+    def add(self, agent: str, meter: str, amount: int, limit: int, expires: float = 0) -> int:
         with self._database.write() as connection:
+            if expires and next(self._adds) % _SWEEP_EVERY == 0:
+                # No clock is needed: a window that ends now says what time it is.
+                connection.execute(
+                    "DELETE FROM meters WHERE agent = ? AND expires > 0 AND expires < ?",
+                    (agent, expires - _METER_SLACK),
+                )
             row = connection.execute(
                 "SELECT total FROM meters WHERE agent = ? AND meter = ?", (agent, meter)
             ).fetchone()
@@ -155,7 +163,9 @@ class SqliteMeters:
             if total > limit:
                 raise QuotaError(f"{meter}: {amount} more would pass the limit of {limit}")
             connection.execute(
-                "INSERT OR REPLACE INTO meters (agent, meter, total) VALUES (?, ?, ?)", (agent, meter, total)
+                "INSERT INTO meters (agent, meter, total, expires) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (agent, meter) DO UPDATE SET total = excluded.total",
+                (agent, meter, total, expires),
             )
             return int(total)
 

@@ -96,18 +96,24 @@ class SqliteAnnouncements:
             ).fetchone()
             if old is not None and row.serial <= old[0]:
                 return False
+            names = json.dumps(row.lookups)
+            if old is None:
+                connection.execute(
+                    "INSERT INTO announcements (serial, expires, lookups, envelope, agent, issuer, part) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (row.serial, row.expires, names, row.envelope, *key),
+                )
+                _name(connection, agent, row, set(row.lookups))
+                return True
             connection.execute(
-                "INSERT OR REPLACE INTO announcements (agent, issuer, part, serial, expires, lookups, envelope) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*key, row.serial, row.expires, json.dumps(row.lookups), row.envelope),
+                "UPDATE announcements SET serial = ?, expires = ?, lookups = ?, envelope = ? "
+                "WHERE agent = ? AND issuer = ? AND part = ?",
+                (row.serial, row.expires, names, row.envelope, *key),
             )
-            # A renewal names the same shares nearly always: only what differs is touched.
-            before = set(json.loads(old[1])) if old is not None else set()
-            _forget(connection, agent, row.issuer, row.part, before.difference(row.lookups))
-            connection.executemany(
-                "INSERT INTO lookups (agent, lookup, issuer, part) VALUES (?, ?, ?, ?)",
-                [(agent, lookup, row.issuer, row.part) for lookup in set(row.lookups) - before],
-            )
+            if names != old[1]:  # a renewal names the same shares nearly always
+                before = set(json.loads(old[1]))
+                _forget(connection, agent, row.issuer, row.part, before.difference(row.lookups))
+                _name(connection, agent, row, set(row.lookups) - before)
             return True
 
     def find(self, agent: str, lookup: str, now: float, limit: int = 50) -> list[AnnounceRow]:
@@ -139,6 +145,13 @@ class SqliteAnnouncements:
             for issuer, part, lookups in dead:
                 _forget(connection, agent, issuer, part, set(json.loads(lookups)))
             return len(dead)
+
+
+def _name(connection: sqlite3.Connection, agent: str, row: AnnounceRow, lookups: set[str]) -> None:
+    connection.executemany(
+        "INSERT INTO lookups (agent, lookup, issuer, part) VALUES (?, ?, ?, ?)",
+        [(agent, lookup, row.issuer, row.part) for lookup in lookups],
+    )
 
 
 def _forget(connection: sqlite3.Connection, agent: str, issuer: str, part: int, lookups: set[str]) -> None:

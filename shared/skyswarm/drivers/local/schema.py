@@ -56,7 +56,9 @@ _FIRST = (
         agent TEXT NOT NULL, nonce TEXT NOT NULL, expires REAL NOT NULL, PRIMARY KEY (agent, nonce)) WITHOUT ROWID""",
     "CREATE INDEX nonces_expires ON nonces (agent, expires)",
     """CREATE TABLE meters (
-        agent TEXT NOT NULL, meter TEXT NOT NULL, total INTEGER NOT NULL, PRIMARY KEY (agent, meter)) WITHOUT ROWID""",
+        agent TEXT NOT NULL, meter TEXT NOT NULL, total INTEGER NOT NULL, expires REAL NOT NULL,
+        PRIMARY KEY (agent, meter)) WITHOUT ROWID""",
+    "CREATE INDEX meters_expires ON meters (agent, expires) WHERE expires > 0",
     """CREATE TABLE notes (
         agent TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL,
         PRIMARY KEY (agent, key))""",

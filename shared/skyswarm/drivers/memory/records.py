@@ -28,7 +28,8 @@ __all__ = [
 
 # An expired nonce is kept this long, so that a caller whose clock is behind still finds it.
 _NONCE_SLACK = 600.0
-_SWEEP_EVERY = 1000
+_METER_SLACK = 86_400.0
+_SWEEP_EVERY = 256
 
 
 class MemoryShares:
@@ -113,9 +114,14 @@ class MemoryMeters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sums: dict[tuple[str, str], int] = {}
+        self._until: dict[tuple[str, str], float] = {}
+        self._adds = 0
 
-    def add(self, agent: str, meter: str, amount: int, limit: int) -> int:
+    def add(self, agent: str, meter: str, amount: int, limit: int, expires: float = 0) -> int:
         with self._lock:
+            if expires:
+                self._forget(agent, expires - _METER_SLACK)
+                self._until.setdefault((agent, meter), expires)
             total = self._sums.get((agent, meter), 0) + amount
             if total > limit:
                 raise QuotaError(f"{meter}: {amount} more would pass the limit of {limit}")
@@ -125,6 +131,13 @@ class MemoryMeters:
     def read(self, agent: str, meter: str) -> int:
         with self._lock:
             return self._sums.get((agent, meter), 0)
+
+    def _forget(self, agent: str, before: float) -> None:
+        self._adds += 1
+        if self._adds % _SWEEP_EVERY == 0:
+            for key in [key for key, end in self._until.items() if key[0] == agent and end < before]:
+                del self._until[key]
+                self._sums.pop(key, None)
 
 
 class MemoryNotes:
