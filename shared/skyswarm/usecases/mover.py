@@ -123,7 +123,7 @@ class Mover:
         self.renewed = self.looked = deps.clock()
         self.grants: dict[str, FetchReply] = {}
         self.changed: set[tuple[str, int]] = set()
-        self.digests: dict[int, tuple[PieceDigest, ...]] = {}
+        self.rows: list[HeldFile] = []
 
     # ---- the batch -----------------------------------------------------------------------------
     def run(self) -> None:
@@ -131,9 +131,11 @@ class Mover:
             for number in range(len(self.items)):
                 self.one_item(number)
         except (SkyError, _FetchFault):
+            self.deps.held.put(self.agent, self.rows)
             self.save(force=True)
             self.deps.transfers.release(self.agent, self.job.id, self.batch.number, self.holder)
             raise
+        self.deps.held.put(self.agent, self.rows)
         self.deps.transfers.finish(
             self.agent, self.job.id, self.batch.number, self.holder, self.gains.tally(), self.gains.others()
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
 
 from skyswarm.errors import AbsentError, InputError, SourceChangedError
@@ -38,7 +39,10 @@ MAX_CHANGES = 3
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the publisher wants. `expires` Unix s (0: never), `cap_bytes` per asker (0: none), `survive` = f."""
+    """What the publisher wants. `expires` Unix s (0: never), `cap_bytes` per asker (0: none), `survive` = f.
+
+    `exclude`: shell patterns; a file is left out when its path, its name or a folder above it matches one.
+    """
 
     name: str
     audience: tuple[str, ...] = ()
@@ -47,6 +51,7 @@ class Terms:
     cap_bytes: int = 0
     repos: tuple[str, ...] = ()
     extras: frozenset[str] = frozenset()
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -57,6 +62,7 @@ class Progress:
     bytes: int = 0
     hashed_bytes: int = 0
     cached_files: int = 0
+    excluded_files: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     skipped_count: int = 0
 
@@ -213,6 +219,9 @@ def _hashed(
             relative = (
                 found.key.rpartition("/")[2] if found.key == prefix else found.key[len(prefix) :].lstrip("/")
             )
+            if _excluded(relative, terms.exclude):
+                progress.excluded_files += 1
+                continue
             path = SharePath.parse(relative)
             task = partial(_hash_one, deps, agent, storage, storage_name, found, terms.extras, progress)
             work.append((found, path, pool.submit(task, None) if found.size < BIG else None))
@@ -230,6 +239,15 @@ def _hashed(
             rows.append(_held_row(storage_name, at, hashed))
             yield at, path, hashed
         deps.held.put(agent, rows)
+
+
+def _excluded(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether the path, its name or any folder above it matches one of the patterns."""
+    if not patterns:
+        return False
+    parts = path.split("/")
+    names = [*parts, *("/".join(parts[:end]) for end in range(2, len(parts) + 1))]
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def _hash_one(
