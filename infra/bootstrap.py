@@ -36,6 +36,8 @@ LEVELS = tuple(LOCKS)  # each holds the ones before it
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATE_SETTINGS = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
+LOCK = ".bootstrap"  # not `.lock`, which uv takes itself
+LAST_LINES = 20
 NO_INDEX = (
     "The packages did not arrive. Look at the lines above, at your network, and at pip's settings for its index,\n"
     "proxy and certificates (PIP_INDEX_URL, PIP_PROXY, PIP_CERT, pip.conf); then run the same again."
@@ -99,7 +101,7 @@ def _enough(folder: Path, wanted: dict[str, str]) -> bool:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -146,7 +148,7 @@ def _build(folder: Path, level: str, wheel: Path | None, wanted: dict[str, str])
 
 def _empty(folder: Path) -> None:
     for entry in folder.iterdir():
-        if entry.name == ".lock":
+        if entry.name == LOCK:
             continue  # others wait on it
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -242,11 +244,22 @@ def _download(packages: Sequence[str], folder: Path, unpacked: Path) -> None:
 
 
 def _run(command: Sequence[str], *, lost: str = "", cwd: Path = ROOT) -> None:
-    """Run it, its output shown. A failure ends the set-up with the command, its status and what to do."""
+    """Run it. A failure ends the set-up with the end of what it said, the command, its status and what to do."""
     clean = {key: value for key, value in os.environ.items() if key not in {"PYTHONHOME", "PYTHONPATH"}}
-    done = subprocess.run(command, cwd=cwd, env=clean, stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=clean,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     if done.returncode:
-        sys.exit(f"{' '.join(command)}\nended with status {done.returncode}. {lost}".rstrip())
+        said = "\n".join(done.stdout.splitlines()[-LAST_LINES:])
+        sys.exit(f"{said}\n{' '.join(command)}\nended with status {done.returncode}. {lost}".strip())
 
 
 if __name__ == "__main__":
