@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skyswarm.errors import NoteError, TooLargeError
+from skyswarm.errors import MalformedError, NoteError, RequestError, TooLargeError
 from skyswarm.messages.keys import SeedSigner
 from skyswarm.messages.note import Checkpoint, NoteKey, SignedNote
+from skyswarm.messages.repository import AnnounceReply, AnnounceRequest, LookupReply, StatementsPage
+from skyswarm.messages.statements import Head
 from skyswarm.trust.tlog import Frontier, Tile
 
 SIGNER = SeedSigner(bytes([9]) * 32)
@@ -72,3 +74,23 @@ def test_frontiers(size: int, data: bytes) -> None:
     except NoteError:
         return
     assert frontier.dump() == data
+
+
+BODIES = (
+    AnnounceRequest(b'{"a":1}', (b"{}",)).dump(),
+    AnnounceReply(True, Head(3, "0" * 64)).dump(),
+    LookupReply((AnnounceRequest(b"{}"),)).dump(),
+    StatementsPage((b"{}", b'{"b":[]}'), 2, 9).dump(),
+)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(BODIES), st.integers(0, 200), st.integers(0, 8), st.binary(max_size=6) | PIECES)
+def test_bodies_of_repositories(body: bytes, at: int, cut: int, put: bytes) -> None:
+    data = body[:at] + put + body[at + cut :]
+    for kind in (AnnounceRequest, AnnounceReply, LookupReply, StatementsPage):
+        try:
+            found = kind.parse(data)
+        except (RequestError, MalformedError, TooLargeError):
+            continue
+        assert found.dump() == data

@@ -25,7 +25,7 @@ RESIGN = 60
 """Seconds after which an unchanged head is signed with a new time, when somebody asks for it."""
 _MAX_HEAD = 16 * 1024
 _PAGE = 1024
-_RACES = 8
+_RACES = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,180 @@
+"""Finding who holds a share: side by side, verified, and never slower for a repository that is dead or lies."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from skyswarm.errors import MalformedError
+from skyswarm.messages.dsse import seal
+from skyswarm.messages.keys import SeedSigner
+from skyswarm.messages.repository import AnnounceRequest, LookupReply
+from skyswarm.messages.statements import Announce, Head, payload_type
+from skyswarm.usecases import repos, sync
+from skyswarm.usecases.lookup import GRACE, locate, lookup_key
+from tests.support.inprocess import Answer, Party, SlowAnswer, World, honest
+
+MANIFEST = hashlib.sha256(b"a manifest").hexdigest()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as made:
+        yield made
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def sharing(world: World, name: str, *at: Party) -> Party:
+    """An agent that announces MANIFEST at these repositories."""
+    party = world.agent(name)
+    party.share(MANIFEST)
+    sync.announce_all(party.deps, party.id, [repo.url for repo in at], party.url)
+    return party
+
+
+def test_the_key_is_a_keyed_hash_of_the_manifest_id() -> None:
+    made = hmac.new(bytes.fromhex(MANIFEST), b"skyswarm/v1/lookup", "sha256").digest()
+    assert lookup_key(MANIFEST) == urlsafe_b64encode(made).rstrip(b"=").decode()
+    with pytest.raises(MalformedError):
+        lookup_key(MANIFEST.upper())
+
+
+def test_answers_of_several_repositories_are_merged_freshest_first(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    one, two = world.repository("one"), world.repository("two")
+    alice = sharing(world, "alice", one, two)
+    world.now += 5
+    bob = sharing(world, "bob", two)
+    world.now += 5
+    moved = replace(alice.deps, cache={})
+    sync.announce_all(moved, alice.id, [one.url], f"https://elsewhere.example/a/{alice.id}")
+    carol = world.agent("carol")
+    found = locate(carol.deps, carol.id, MANIFEST, [one.url, two.url], pool)
+    assert [(one.agent, one.endpoint) for one in found] == [
+        (alice.id, f"https://elsewhere.example/a/{alice.id}"),
+        (bob.id, bob.url),
+    ]
+    assert locate(carol.deps, carol.id, hashlib.sha256(b"other").hexdigest(), [one.url, two.url], pool) == []
+    assert locate(carol.deps, carol.id, MANIFEST, [], pool) == []
+    assert locate(carol.deps, carol.id, MANIFEST, ["not an address"], pool) == []
+
+
+def test_a_repository_that_never_answers_does_not_slow_the_others(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    quick, stuck = world.repository("quick"), world.repository("stuck")
+    sharing(world, "alice", quick)
+    bob = world.agent("bob")
+    go = threading.Event()
+    world.serve(stuck, SlowAnswer(go.wait, honest(stuck)))
+    started = time.monotonic()
+    try:
+        found = locate(bob.deps, bob.id, MANIFEST, [stuck.url, quick.url], pool)
+        took = time.monotonic() - started
+    finally:
+        go.set()
+    assert len(found) == 1
+    assert took < GRACE + 1.0 < bob.deps.limits.lookup_timeout
+
+
+def test_when_none_answers_it_ends_at_the_timeout(world: World, pool: ThreadPoolExecutor) -> None:
+    stuck = world.repository("stuck")
+    bob = world.agent("bob")
+    deps = replace(bob.deps, limits=replace(bob.deps.limits, lookup_timeout=0.2))
+    go = threading.Event()
+    world.serve(stuck, SlowAnswer(go.wait, honest(stuck)))
+    try:
+        assert locate(deps, bob.id, MANIFEST, [stuck.url], pool) == []
+    finally:
+        go.set()
+
+
+def test_a_repository_that_rests_is_asked_only_when_there_is_no_other(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    one, two = world.repository("one"), world.repository("two")
+    sharing(world, "alice", one, two)
+    bob = world.agent("bob")
+    repos.failed(bob.deps, bob.id, one.id, MalformedError("it failed"))
+    world.calls.clear()
+    assert len(locate(bob.deps, bob.id, MANIFEST, [one.url, two.url], pool)) == 1
+    assert not any(url.startswith(one.url) for _, url in world.calls)
+    assert len(locate(bob.deps, bob.id, MANIFEST, [one.url], pool)) == 1
+
+
+def answering(*rows: AnnounceRequest) -> Answer:
+    """A repository that answers every look-up with these rows."""
+    return lambda method, path, body: LookupReply(rows).dump()
+
+
+def announced(
+    party: Party, *, key: str = "", life: int = 3600, signer: SeedSigner | None = None
+) -> AnnounceRequest:
+    now = int(party.world.now)
+    event = Announce(
+        party.id, 0, now * 1000, party.url, Head(0, party.id), (key or lookup_key(MANIFEST),), now + life
+    )
+    made = seal(payload_type("announce"), event.payload(), signer or party.deps.keys.current(party.id)).dump()
+    return AnnounceRequest(made, tuple(row.envelope for row in party.deps.statements.of(party.id, party.id)))
+
+
+def test_a_lying_repository_makes_nobody_found_and_hides_nobody(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    liar, good = world.repository("liar"), world.repository("good")
+    alice = sharing(world, "alice", good)
+    mallory, bob = world.agent("mallory"), world.agent("bob")
+    stale = announced(mallory, life=1)
+    world.now += 2
+    lies = (
+        announced(alice, signer=SeedSigner(bytes(32))),  # in alice's name
+        announced(mallory, key=lookup_key(hashlib.sha256(b"another share").hexdigest())),  # for another share
+        stale,
+        replace(announced(mallory), chain=announced(alice).chain),  # with the chain of another
+        replace(announced(mallory), announce=announced(mallory).chain[0]),  # no announcement at all
+    )
+    world.serve(liar, answering(*lies))
+    found = locate(bob.deps, bob.id, MANIFEST, [liar.url, good.url], pool)
+    assert [(one.agent, one.endpoint, one.repo) for one in found] == [(alice.id, alice.url, good.id)]
+    world.serve(liar, lambda method, path, body: b"nonsense")
+    assert len(locate(bob.deps, bob.id, MANIFEST, [liar.url, good.url], pool)) == 1
+
+
+def test_the_key_that_is_known_here_counts_not_the_older_one_of_the_answer(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    """A repository that keeps a rotation back cannot make an old key count for somebody who has seen the rotation."""
+    liar, good = world.repository("liar"), world.repository("good")
+    alice, bob = world.agent("alice"), world.agent("bob")
+    before = announced(alice)
+    alice.rotate()
+    sync.push(alice.deps, alice.id, good.url)
+    world.serve(liar, answering(before))
+    assert len(locate(bob.deps, bob.id, MANIFEST, [liar.url], pool)) == 1
+    sync.pull(bob.deps, bob.id, good.url)
+    assert locate(bob.deps, bob.id, MANIFEST, [liar.url], pool) == []
+
+
+def test_an_issuer_with_a_long_chain_is_introduced_by_its_own_page(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    for _ in range(70):
+        alice.vouch(bob)
+    alice.rotate()
+    alice.share(MANIFEST)
+    sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+    assert len(locate(bob.deps, bob.id, MANIFEST, [repo.url], pool)) == 1

@@ -1,0 +1,221 @@
+"""An agent's sync with its repositories: reading logs, handing in, announcing, and rebuilding a repository."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from skyswarm.errors import RepositoryError, RepositoryUnreachableError
+from skyswarm.usecases import repos, sync
+from skyswarm.usecases.lookup import locate
+from tests.support.inprocess import Party, World
+
+MANIFEST = hashlib.sha256(b"a manifest").hexdigest()
+
+
+def tend(world: World, *parties: Party) -> None:
+    for party in parties:
+        urls = [repo.url for repo in repos.known(party.deps, party.id)]
+        sync.tend(party.deps, party.id, urls, party.url)
+
+
+def settle(world: World, *parties: Party) -> None:
+    """Everybody tends twice: what one hands in, the other reads in the second round."""
+    for _ in range(2):
+        tend(world, *parties)
+
+
+def test_three_agents_lose_nothing_when_a_repository_is_replaced_by_an_empty_one() -> None:
+    world = World()
+    first, second = world.repository("first"), world.repository("second")
+    alice, bob, carol = (world.agent(name) for name in ("alice", "bob", "carol"))
+    everyone = (alice, bob, carol)
+    for party in everyone:
+        repos.add(party.deps, party.id, first.url)
+        repos.add(party.deps, party.id, second.url)
+    alice.vouch(carol)
+    carol.vouch(bob)
+    alice.share(MANIFEST)
+    settle(world, *everyone)
+    known = set(alice.statements()) | {first.id, second.id}
+    assert {alice.id, bob.id, carol.id} < known
+    with ThreadPoolExecutor(4) as pool:
+        before = locate(bob.deps, bob.id, MANIFEST, [first.url, second.url], pool)
+        assert [(one.agent, one.endpoint) for one in before] == [(alice.id, alice.url)]
+
+        # Both stop, for good. An empty one starts elsewhere, and nobody copies anything over.
+        world.stop(first)
+        world.stop(second)
+        third = world.repository("third")
+        for party in everyone:
+            repos.remove(party.deps, party.id, first.id)
+            repos.add(party.deps, party.id, third.url)
+        settle(world, *everyone)
+
+        after = locate(bob.deps, bob.id, MANIFEST, [second.url, third.url], pool)
+        assert [(one.agent, one.endpoint, one.repo) for one in after] == [(alice.id, alice.url, third.id)]
+    assert set(third.statements()) - {third.id} == known - {first.id, second.id}
+    newcomer = world.agent("dora")
+    repos.add(newcomer.deps, newcomer.id, third.url)
+    tend(world, newcomer)
+    assert known - {first.id, second.id} <= set(newcomer.statements())
+
+
+def test_a_pull_brings_only_what_is_new_and_remembers_where_everything_stood() -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    assert sync.push(alice.deps, alice.id, repo.url) == 1
+    assert sync.pull(bob.deps, bob.id, repo.url) == sync.Pulled(2)
+    alice.vouch(bob)
+    assert sync.push(alice.deps, alice.id, repo.url) == 1
+    world.now += 61
+    assert sync.pull(bob.deps, bob.id, repo.url) == sync.Pulled(1)
+    assert sync.pull(bob.deps, bob.id, repo.url) == sync.Pulled(0)
+    assert [one for _, one in repos.logged(bob.deps, bob.id, repo.id)] == repo.statements()
+    (held,) = sync.held_checkpoints(bob.deps, bob.id)
+    assert (held.origin, held.size) == (f"skyswarm/{repo.id}", 3)
+    assert list(repos.places(bob.deps, bob.id, {held.origin: 2})) == [(alice.chain[1].id, held.origin, 2)]
+
+
+def test_a_long_log_is_read_in_several_pulls_that_each_keep_their_progress() -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    for _ in range(600):
+        alice.vouch(bob)
+    assert sync.push(alice.deps, alice.id, repo.url) == 601
+    pulled = sync.pull(bob.deps, bob.id, repo.url)
+    assert pulled == sync.Pulled(602)
+    state = repos.state(bob.deps, bob.id, repo.id)
+    assert (state.size, state.ahead) == (602, 0)
+    assert repos.root_at(bob.deps, bob.id, repo.id, 602).hex() == state.root
+
+
+def test_an_interrupted_pull_goes_on_where_it_stopped() -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    for _ in range(400):
+        alice.vouch(bob)
+    sync.push(alice.deps, alice.id, repo.url)
+    whole = world.routes[repo.url]
+
+    def breaks(method: str, path: str, body: bytes) -> bytes:
+        if path.startswith("/v1/statements?after=256"):
+            raise RepositoryError("out of breath")
+        return whole(method, path, body)
+
+    world.serve(repo, breaks)
+    with pytest.raises(RepositoryError):
+        sync.pull(bob.deps, bob.id, repo.url)
+    assert repos.state(bob.deps, bob.id, repo.id).ahead == 256
+    assert list(repos.logged(bob.deps, bob.id, repo.id)) == [], "what is not verified has no position yet"
+    world.serve(repo, whole)
+    world.calls.clear()
+    assert sync.pull(bob.deps, bob.id, repo.url) == sync.Pulled(146)
+    assert not any("after=0" in url for _, url in world.calls)
+
+
+def test_a_dead_repository_rests_and_stops_no_other() -> None:
+    world = World()
+    dead, alive = world.repository("dead"), world.repository("alive")
+    world.stop(dead)
+    alice = world.agent("alice")
+    for repo in (dead, alive):
+        repos.add(alice.deps, alice.id, repo.url)
+    due = sync.tend(alice.deps, alice.id, [dead.url, alive.url], alice.url)
+    assert alice.id in alive.statements()
+    state = repos.state(alice.deps, alice.id, dead.id)
+    assert state.error is not None and state.error["code"] == RepositoryUnreachableError.code
+    assert due == state.retry_at == world.now + repos.BACKOFF
+    world.calls.clear()
+    sync.tend(alice.deps, alice.id, [dead.url, alive.url], alice.url)
+    assert not any(url.startswith(dead.url) for _, url in world.calls), "it rests"
+    world.now += repos.BACKOFF
+    world.serve(dead)
+    sync.tend(alice.deps, alice.id, [dead.url, alive.url], alice.url)
+    assert alice.id in dead.statements()
+    assert repos.state(alice.deps, alice.id, dead.id).error is None
+
+
+def test_announcements_are_renewed_before_they_expire_and_withdrawn_when_a_share_ends() -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    alice.share(MANIFEST)
+    with ThreadPoolExecutor(2) as pool:
+
+        def found() -> int:
+            return len(locate(bob.deps, bob.id, MANIFEST, [repo.url], pool))
+
+        due = sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+        assert due == world.now + alice.deps.limits.announce_ttl / 2 and found() == 1
+        world.calls.clear()
+        assert sync.announce_all(alice.deps, alice.id, [repo.url], alice.url) == due
+        assert world.calls == [], "nothing is told twice before it is due"
+        world.now = due + 1
+        assert sync.announce_all(alice.deps, alice.id, [repo.url], alice.url) > world.now
+        world.now = due + alice.deps.limits.announce_ttl / 2 + 1
+        assert found() == 1, "the first announcement would have expired by now"
+        alice.deps.shares.delete(alice.id, MANIFEST)
+        sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+        assert found() == 0
+
+
+def test_many_shares_are_announced_in_parts_and_each_is_found() -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    manifests = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(150)]
+    for one in manifests:
+        alice.share(one)
+    sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+    assert len(repo.deps.announcements.of(repo.id, alice.id, world.now)) == 3
+    with ThreadPoolExecutor(2) as pool:
+        assert all(locate(bob.deps, bob.id, one, [repo.url], pool) for one in manifests[::30])
+    for one in manifests[70:]:
+        alice.deps.shares.delete(alice.id, one)
+    world.now += 1
+    sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+    told = repo.deps.announcements.of(repo.id, alice.id, world.now)
+    assert [len(one.lookups) for one in told] == [64, 6, 0]
+
+
+def test_a_rotated_key_announces_and_is_found_everywhere() -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    alice.share(MANIFEST)
+    sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+    alice.rotate()
+    world.now += 1
+    sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+    with ThreadPoolExecutor(2) as pool:
+        (found,) = locate(bob.deps, bob.id, MANIFEST, [repo.url], pool)
+    assert found.announce.head.seq == 1
+
+
+def test_a_repository_that_rotates_its_key_is_still_believed() -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    sync.push(alice.deps, alice.id, repo.url)
+    sync.pull(bob.deps, bob.id, repo.url)
+    repo.rotate()
+    assert sync.pull(bob.deps, bob.id, repo.url) == sync.Pulled(1)
+    assert repos.state(bob.deps, bob.id, repo.id).size == 3
+
+
+def test_the_memory_of_a_log_outlives_its_removal() -> None:
+    world = World()
+    repo, alice = world.repository("repo"), world.agent("alice")
+    repos.add(alice.deps, alice.id, repo.url)
+    tend(world, alice)
+    before = repos.state(alice.deps, alice.id, repo.id)
+    repos.remove(alice.deps, alice.id, repo.url)
+    assert repos.known(alice.deps, alice.id) == ()
+    assert repos.state(alice.deps, alice.id, repo.id) == before and before.size == 2
+
+
+def test_a_tenant_that_serves_a_log_never_reads_another_into_it() -> None:
+    world = World()
+    one, other = world.repository("one"), world.repository("other")
+    world.call("GET", f"{one.url}/v1/checkpoint", b"", {}, timeout=1, limit=10_000)
+    with pytest.raises(RepositoryError):
+        sync.pull(one.deps, one.id, other.url)
