@@ -97,15 +97,15 @@ class Branches:
             self._choose()
 
     def received(self, node: Node, when: float) -> None:
-        """An earlier receipt than known; it may move a recovery into its window, or out of it."""
-        if when < node.received:
-            node.received = when
-            if node.is_key_event:
-                for one in self.nodes.values():
-                    one.rank = 0
-                for one in self.nodes.values():
-                    self._raise(one)
-                self._choose()
+        """A rotation or retirement was received earlier than known: a recovery may come into its window, or
+        leave it.
+        """
+        node.received = when
+        for one in self.nodes.values():
+            one.rank = 0
+        for one in self.nodes.values():
+            self._raise(one)
+        self._choose()
 
     def stray(self, node: Node) -> None:
         """A checked twin of a statement on the path whose own predecessor is not here: it can prove, not be

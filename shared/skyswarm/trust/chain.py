@@ -120,7 +120,7 @@ class Chain:
             raise StatementError("a statement of another issuer, or one that is in no chain")
         known = self._branches.nodes.get(statement.id)
         if known is not None:
-            self._branches.received(known, received)
+            self._again(known, signed, received)
         elif self._hold(_Claim(signed, statement, received)):
             self._grow(statement.prev)
         self._look_at_strays()
@@ -182,13 +182,10 @@ class Chain:
         statement = claim.statement
         known = self._branches.nodes.get(statement.id)
         if known is not None:
-            self._branches.received(known, claim.received)
+            self._again(known, claim.signed, claim.received)
             return False
         try:
-            if parent is None:
-                after = self._checker.birth(claim.signed)
-            else:
-                after = self._checker.follow(parent.after, claim.signed)
+            after = self._after(parent, claim.signed)
         except SignatureError as error:
             self.refused[statement.id] = error.message
             while len(self.refused) > MAX_REFUSED:
@@ -197,6 +194,21 @@ class Chain:
         self.refused.pop(statement.id, None)
         self._branches.attach(Node(statement, claim.signed.envelope_bytes, claim.received, parent, after))
         return True
+
+    def _after(self, parent: Node | None, signed: Signed) -> KeyState:
+        """The keys after a statement below `parent`. SignatureError."""
+        return self._checker.birth(signed) if parent is None else self._checker.follow(parent.after, signed)
+
+    def _again(self, node: Node, signed: Signed, received: float) -> None:
+        """A copy of what is in the tree. When a rotation came first matters, so a copy that says so must be
+        genuine.
+        """
+        if received < node.received and node.is_key_event:
+            try:
+                self._after(node.parent, signed)
+            except SignatureError:
+                return
+            self._branches.received(node, received)
 
     def _look_at_strays(self) -> None:
         """Check waiting statements whose number is taken: signed by the key of that time, they prove
