@@ -10,7 +10,7 @@ import re
 
 from skyswarm.errors import InputError
 from skyswarm.messages.keys import commitment, did_key
-from skyswarm.messages.statements import Distrust, Revoke, Rotate, Signed, Vouch
+from skyswarm.messages.statements import Distrust, Retire, Revoke, Rotate, Signed, Vouch
 from skyswarm.ports.records import Entry
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.spreading import soon
@@ -143,6 +143,20 @@ def rotate(deps: Deps, agent: str) -> Signed:
         signer=new,
     )
     deps.keys.rotate(agent, old.public)
+    soon(deps, agent)
+    return signed
+
+
+def retire(deps: Deps, agent: str) -> Signed:
+    """End the identity: signed by the pre-committed key, which a thief of the current one does not have. Nothing that
+    the agent signs counts after it."""
+    final = deps.keys.upcoming(agent)
+    signed = issue(
+        deps,
+        agent,
+        lambda seq, prev, seen: Retire(iss=agent, seq=seq, prev=prev, key=did_key(final.public), seen=seen),
+        signer=final,
+    )
     soon(deps, agent)
     return signed
 

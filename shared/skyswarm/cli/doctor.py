@@ -1,0 +1,263 @@
+"""`doctor`: is this agent fit to work? One line per check: ok, warn or fail, with the fix.
+
+Law: it looks and changes nothing. A check never stops the others; a dead repository costs seconds, not the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from skyswarm.cli import human
+from skyswarm.cli.frame import Cli, Command
+from skyswarm.errors import SkyError
+
+if TYPE_CHECKING:
+    from skyswarm.edge.runtime import Runtime
+    from skyswarm.usecases.repos import Repo
+
+LOW = 1_000_000_000
+SKEW_WARN, SKEW_FAIL = 30, 90
+OVERDUE = 300.0
+TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. `level`: ok, warn or fail; `fix`: what to do ('': nothing)."""
+
+    level: str
+    check: str
+    message: str
+    fix: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Put this command into the application."""
+    app.command(cls=Command)(doctor)
+
+
+def doctor(ctx: typer.Context) -> None:
+    """Check home, keys, clock, port, disk and repositories. The exit code is 1 when something fails.
+
+    \b
+    $ skyswarm doctor
+    ok    clock   0 s away from http://127.0.0.1:7000
+    warn  disk    home: 0.8 GB left. Make room before a big transfer.
+    """
+    cli = Cli.of(ctx)
+    found = list(_home(cli.home))
+    if all(one.level != "fail" for one in found):
+        with cli.open() as runtime:
+            for check in (_keys, _clock_and_repos, _port, _disk, _work):
+                found += _guarded(check, runtime)
+    lines = [f"{one.level:<5} {one.check:<8} {one.message} {one.fix}".rstrip() for one in found]
+    worst = max((one.level for one in found), key=("ok", "warn", "fail").index)
+    cli.give({"health": worst, "checks": [asdict(one) for one in found]}, *lines, brief=worst)
+    if worst == "fail":
+        raise typer.Exit(1)
+
+
+def _guarded(check: Callable[[Runtime], Iterator[Finding]], runtime: Runtime) -> Iterator[Finding]:
+    try:
+        yield from check(runtime)
+    except SkyError as error:
+        name = check.__name__.strip("_").split("_")[0]
+        yield Finding("fail", name, f"{error.code} {error.message}.", error.advice)
+
+
+def _home(path: Path) -> Iterator[Finding]:
+    from skyswarm.drivers.local import private
+    from skyswarm.drivers.local.home import Home
+
+    yield Finding("ok", "python", f"{sys.version.split()[0]}, {os.cpu_count()} CPUs.")
+    home = Home(path)
+    try:
+        config = home.config()
+    except SkyError as error:
+        yield Finding("fail", "home", f"{error.code} {error.message}.", error.advice)
+        return
+    for part in (home.path, home.path / "config.json", home.keys, home.database):
+        try:
+            private.check(part, part.lstat())
+        except SkyError as error:
+            yield Finding("fail", "home", error.message, error.advice)
+            return
+        except FileNotFoundError:
+            yield Finding("fail", "home", f"{part} is missing.", "Restore it from a copy.")
+            return
+    yield Finding("ok", "home", f"{path}: {config.name}, {config.role}; private to you.")
+
+
+def _keys(runtime: Runtime) -> Iterator[Finding]:
+    from skyswarm.usecases.views import viewing
+
+    current = runtime.deps.keys.current(runtime.agent).public
+    runtime.deps.keys.upcoming(runtime.agent)
+    with viewing(runtime.deps, runtime.agent) as view:
+        standing = view.key_state(runtime.agent)
+    if standing is None:
+        yield Finding("fail", "keys", "The inception of this agent is not in its store.", "Restore the home.")
+    elif standing.retired:
+        yield Finding(
+            "fail",
+            "keys",
+            "This identity is retired; nothing it signs counts.",
+            "Make a new one: skyswarm init",
+        )
+    elif standing.equivocation is not None:
+        yield Finding("fail", "keys", standing.equivocation.error().message, "skyswarm rotate-key mends it.")
+    elif standing.key != current:
+        yield Finding(
+            "fail",
+            "keys",
+            "The key here is not the one your statements name.",
+            "skyswarm serve mends a rotation that was cut short.",
+        )
+    else:
+        yield Finding(
+            "ok", "keys", f"The signing key is the one your {standing.head.seq + 1} statements name."
+        )
+
+
+def _clock_and_repos(runtime: Runtime) -> Iterator[Finding]:
+    from skyswarm.usecases import repos
+
+    known = repos.known(runtime.deps, runtime.agent)
+    if not known:
+        if runtime.config.role == "agent":
+            yield Finding(
+                "warn", "repos", "You use no repository, so nobody can look you up.", "skyswarm repo add URL"
+            )
+        return
+    yield from (
+        line for found in runtime.pool.map(lambda one: list(_repo(runtime, one)), known) for line in found
+    )
+
+
+def _repo(runtime: Runtime, repo: Repo) -> Iterator[Finding]:
+    from skyswarm.usecases import repos
+
+    state = repos.state(runtime.deps, runtime.agent, repo.id)
+    if state.alarm:
+        yield Finding(
+            "fail", "repos", f"{repo.url} was caught: {state.alarm['code']} {state.alarm['message']}",
+            f"Use another: skyswarm repo remove {repo.id[:12]}",
+        )  # fmt: skip
+    try:
+        reply = runtime.deps.peers.call("GET", f"{repo.url}/v1/status", b"", {}, timeout=TIMEOUT, limit=65536)
+    except SkyError as error:
+        yield Finding("warn", "repos", f"{error.message}.", "Others are used; it is tried again by itself.")
+        return
+    if reply.status != 200:
+        yield Finding("warn", "repos", f"{repo.url} answers {reply.status}.", "Check its address.")
+        return
+    yield Finding("ok", "repos", f"{repo.url} answers.")
+    date = reply.headers.get("date")
+    if date is None:
+        return
+    try:
+        away = round(abs(parsedate_to_datetime(date).timestamp() - runtime.deps.clock()))
+    except ValueError:
+        return
+    level = "fail" if away > SKEW_FAIL else "warn" if away > SKEW_WARN else "ok"
+    fix = "" if level == "ok" else "Set this machine's clock: requests signed by a wrong one are refused."
+    yield Finding(level, "clock", f"{away} s away from {repo.url.partition('/a/')[0]}.", fix)
+
+
+def _port(runtime: Runtime) -> Iterator[Finding]:
+    config, holder = runtime.config, runtime.home.holder()
+    if holder is not None:
+        url = f"{runtime.endpoint}/v1/status"
+        try:
+            reply = runtime.deps.peers.call("GET", url, b"", {}, timeout=TIMEOUT, limit=65536)
+        except SkyError as error:
+            yield Finding(
+                "fail",
+                "port",
+                f"Process {holder} serves this home, but {error.message}.",
+                "Check --public-url and the firewall.",
+            )
+            return
+        level = "ok" if reply.status == 200 else "fail"
+        yield Finding(level, "port", f"Process {holder} answers at {runtime.endpoint} ({reply.status}).")
+    else:
+        yield Finding("warn", "port", "No process serves this home.", "skyswarm serve")
+        with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((config.host, config.port))
+            except OSError as error:
+                yield Finding(
+                    "fail",
+                    "port",
+                    f"{config.host}:{config.port} is not free: {error.strerror}.",
+                    "skyswarm serve --port PORT",
+                )
+    if config.public_url is None and config.host in ("127.0.0.1", "::1", "localhost"):
+        yield Finding(
+            "warn",
+            "reach",
+            "Only this machine can reach you.",
+            "skyswarm serve --host 0.0.0.0 --public-url URL",
+        )
+
+
+def _disk(runtime: Runtime) -> Iterator[Finding]:
+    for name in ("#objects", *sorted(runtime.config.storages)):
+        path = runtime.home.storage_path(name)
+        shown = "home folder" if name == "#objects" else f"{name}:"
+        if not path.is_dir():
+            yield Finding(
+                "fail", "disk", f"{shown} {path} is missing.", f"Make it, or: skyswarm storage remove {name}"
+            )
+        elif not os.access(path, os.R_OK | os.X_OK):
+            yield Finding("fail", "disk", f"{shown} {path} cannot be read.", "Give yourself access to it.")
+        else:
+            free = shutil.disk_usage(path).free
+            level = "ok" if free >= LOW else "warn"
+            only = "" if os.access(path, os.W_OK) else ", read only"
+            yield Finding(
+                level,
+                "disk",
+                f"{shown} {human.size(free)} free{only}.",
+                "" if level == "ok" else "Make room before a big transfer.",
+            )
+
+
+def _work(runtime: Runtime) -> Iterator[Finding]:
+    from skyswarm.usecases import jobs
+
+    found = jobs.page(runtime.deps, runtime.agent, limit=1000)
+    active = [one.id for one in found if one.state in jobs.ACTIVE]
+    stopped = [one.id for one in found if one.state in jobs.RESUMABLE]
+    if active and runtime.home.holder() is None:
+        yield Finding(
+            "warn",
+            "work",
+            f"{human.some(len(active), 'transfer')} not at an end, and nobody moves them.",
+            "skyswarm serve",
+        )
+    overdue = runtime.tasks.overdue(runtime.deps.clock() - OVERDUE)
+    if overdue and runtime.home.holder() is not None:
+        yield Finding(
+            "warn",
+            "work",
+            f"{human.some(overdue, 'task')} overdue for more than 5 minutes.",
+            f"Look into {runtime.home.log}.",
+        )
+    if stopped:
+        yield Finding(
+            "warn", "work", f"Stopped: {', '.join(stopped[:5])}.", f"skyswarm ls {stopped[0]} says why."
+        )
+    if not active and not stopped:
+        yield Finding("ok", "work", "No transfer waits for you.")

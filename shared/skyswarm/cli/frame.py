@@ -1,0 +1,196 @@
+"""The frame around every command: options that stand anywhere, what is printed where, and the look of the help.
+
+Law: nothing is decided about agents here. For people: results on stdout, hints on stderr. With `--json`: exactly one
+JSON value on stdout (`watch`: one a line). Every line is freed of control characters here, the one place where text
+leaves; start-up is cheap, so what is heavy is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from skyswarm.errors import InputError
+
+if TYPE_CHECKING:
+    from skyswarm.edge.runtime import Runtime
+
+HOME = "~/.skyswarm"
+_UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_EVERYWHERE = (
+    ("--home PATH", f"The agent's home folder.  [env var: SKYSWARM_HOME; default: {HOME}]"),
+    ("--json", "Print one JSON value for programs (documented in cli/json.md)."),
+    ("--quiet, -q", "Print only what was asked for, without hints and progress."),
+)
+
+
+@dataclass(slots=True)
+class Cli:
+    """What the options that stand anywhere say. `given`: the home was named, not taken from the default."""
+
+    home: Path
+    given: bool = False
+    json: bool = False
+    quiet: bool = False
+    rewritten: str = field(default="", repr=False)
+
+    @staticmethod
+    def of(ctx: typer.Context) -> Cli:
+        """The one that `main` made of the command line."""
+        found = ctx.find_object(Cli)
+        assert found is not None
+        return found
+
+    def line(self, *lines: str) -> None:
+        """Lines for people, on stdout."""
+        if not (self.json or self.quiet):
+            _write(sys.stdout, lines)
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table for people, on stdout; a head of `>name` aligns right."""
+        from skyswarm.cli.display import table
+
+        self.line(*table(head, rows))
+
+    def progress(self, text: str) -> None:
+        """A line that the next one replaces; '' ends it. In a pipe only the last one before '' is printed."""
+        if self.json or self.quiet:
+            return
+        if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+            sys.stdout.write("\r\x1b[K" + clean(text) + ("" if text else "\r"))
+            if not text and self.rewritten:
+                _write(sys.stdout, (self.rewritten,))
+            sys.stdout.flush()
+        elif not text and self.rewritten:
+            _write(sys.stdout, (self.rewritten,))
+        self.rewritten = text
+
+    def hint(self, *lines: str) -> None:
+        """Lines that help people on, on stderr."""
+        if not (self.json or self.quiet):
+            _write(sys.stderr, lines)
+
+    def warn(self, *lines: str) -> None:
+        """Lines that people must see, also with `--quiet` and `--json`, on stderr."""
+        _write(sys.stderr, lines)
+
+    def give(self, value: Any, *lines: str, brief: str = "") -> None:
+        """The result of a command: `value` with `--json`, only `brief` with `--quiet`, else the lines."""
+        if self.json:
+            print_json(value)
+        elif not self.quiet:
+            _write(sys.stdout, lines)
+        elif brief:
+            _write(sys.stdout, (brief,))
+
+    def asked(self, question: str, *, yes: bool) -> bool:
+        """Whether the user agrees. InputError when there is nobody to ask."""
+        if yes:
+            return True
+        if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise InputError(f"{question} There is nobody here to ask.", advice="Say --yes to go on.")
+        return bool(typer.confirm(clean(question), err=True))
+
+    @contextmanager
+    def open(self) -> Iterator[Runtime]:
+        """The agent of the home, closed at the end. NoHomeError, SetupError, KeyFileError."""
+        from skyswarm.cli.open import opened
+
+        with opened(self.home) as runtime:
+            yield runtime
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line; ASCII, so that it is the same in every locale and steers no terminal."""
+    print(json.dumps(value, ensure_ascii=True, separators=(",", ":")), flush=True)
+
+
+def clean(text: str) -> str:
+    """The text without characters that steer a terminal; newlines stay."""
+    return _UNSAFE.sub("\ufffd", text)
+
+
+def _write(stream: Any, lines: Sequence[str]) -> None:
+    for line in lines:
+        print(clean(line), file=stream)
+    stream.flush()
+
+
+def take_common(arguments: Sequence[str]) -> tuple[Cli, list[str]]:
+    """Read the options that stand anywhere out of a command line; what is after `--` is left alone. InputError."""
+    home: str | None = None
+    flags: set[str] = set()
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word == "--home":
+            home = next(words, "")
+        elif word.startswith("--home="):
+            home = word.removeprefix("--home=")
+        elif word in ("--json", "--quiet", "-q"):
+            flags.add("json" if word == "--json" else "quiet")
+        else:
+            rest.append(word)
+    if home == "":
+        raise InputError("--home needs the path of a folder", advice=f"For example: --home {HOME}")
+    chosen = home or os.environ.get("SKYSWARM_HOME") or None
+    path = Path(os.path.abspath(Path(chosen or HOME).expanduser()))  # noqa: PTH100 - resolves no symlink
+    return Cli(path, chosen is not None, "json" in flags, "quiet" in flags), rest
+
+
+# ---- help --------------------------------------------------------------------------------------
+class Command(TyperCommand):
+    """A command whose help also names the options that stand anywhere."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Everywhere"):
+            formatter.write_dl(_EVERYWHERE)
+
+
+class Group(TyperGroup):
+    """A group of commands; `sections` of the outermost one put them under headings."""
+
+    sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Everywhere"):
+            formatter.write_dl(_EVERYWHERE)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        if not self.sections:
+            return super().format_commands(ctx, formatter)
+        width = max(len(name) for name in self.commands)
+        for title, names in self.sections:
+            rows = [
+                (name.ljust(width), self.commands[name].get_short_help_str(formatter.width - width - 6))
+                for name in names
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+        return None
+
+
+def group(help_text: str) -> typer.Typer:
+    """A Typer app in the house's look: plain text, no traceback of its own."""
+    return typer.Typer(
+        cls=Group,
+        help=help_text,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )

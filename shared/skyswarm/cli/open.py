@@ -1,0 +1,84 @@
+"""Opening the agent of a home folder, and the few questions about it that several commands ask.
+
+Law: the one place of the command line that builds a runtime. What is opened here is closed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from skyswarm.edge.runtime import Runtime, open_runtime
+from skyswarm.errors import AbsentError, InputError
+
+_WORD = re.compile(r"[^a-z0-9_-]+")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Runtime]:
+    """The agent of a home. NoHomeError, SetupError, KeyFileError."""
+    runtime = open_runtime(path)
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def place(runtime: Runtime, text: str) -> tuple[str, str] | None:
+    """Storage and prefix when `text` is `NAME:` or `NAME:/some/prefix` of a storage of this agent; else None.
+    AbsentError: it looks like one, but there is no storage of that name (and no file either)."""
+    name, colon, rest = text.partition(":")
+    if not colon or "/" in name or Path(text).exists():
+        return None
+    if name not in runtime.config.storages:
+        known = ", ".join(sorted(runtime.config.storages))
+        raise AbsentError(
+            f"there is no storage named {name!r}",
+            advice=f"You have: {known}. Add one: skyswarm storage add {name or 'NAME'} PATH",
+        )
+    return name, rest.strip("/")
+
+
+def adopt(runtime: Runtime, path: Path) -> tuple[str, str, str | None]:
+    """Storage and prefix of a file or folder of this machine. When no storage contains it, its folder becomes one,
+    whose name is the third value (else None). InputError: there is no such thing."""
+    path = path.expanduser().resolve()
+    found = inside(runtime, path)
+    if found is not None:
+        return (*found, None)
+    if not path.exists():
+        raise InputError(f"there is no {path}", advice="Check the path.")
+    root = path if path.is_dir() else path.parent
+    name = free_name(runtime, root.name)
+    runtime.add_storage(name, root)
+    return name, "" if path == root else path.name, name
+
+
+def inside(runtime: Runtime, path: Path) -> tuple[str, str] | None:
+    """The storage with the deepest folder that contains `path`, and the key in it."""
+    best: tuple[int, str, str] | None = None
+    for name in runtime.config.storages:
+        root = runtime.home.storage_path(name).resolve()
+        if path.is_relative_to(root):
+            key = path.relative_to(root).as_posix()
+            best = max(best or (-1, "", ""), (len(root.parts), name, "" if key == "." else key))
+    return best[1:] if best else None
+
+
+def free_name(runtime: Runtime, wanted: str) -> str:
+    """A name that no storage has yet, near `wanted`."""
+    base = _WORD.sub("-", wanted.lower()).strip("-_")[:24] or "files"
+    taken = runtime.config.storages
+    number = 1
+    while (name := base if number == 1 else f"{base}-{number}") in taken:
+        number += 1
+    return name
+
+
+def person(runtime: Runtime, agent: str) -> str:
+    """How the user calls an agent, or the start of its id."""
+    from skyswarm.usecases.people import name_of
+
+    return name_of(runtime.deps, runtime.agent, agent) or agent[:12]

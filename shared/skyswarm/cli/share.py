@@ -1,0 +1,328 @@
+"""`share`, `shares`, `unshare`: what this agent gives, to whom and until when.
+
+Law: commands only ask, call and show. The manifest file goes to the home's `outbox/` unless told otherwise: never
+into the folder that is being shared, where the next publishing would find it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skyswarm.cli import human
+from skyswarm.cli.frame import Cli, Command
+from skyswarm.errors import InputError
+
+if TYPE_CHECKING:
+    from skyswarm.edge.runtime import Runtime
+    from skyswarm.ports.records import Share
+    from skyswarm.usecases.publish import Progress, Published
+
+OUTBOX = "outbox"
+MAX_SKIPPED_SHOWN = 10
+_UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
+
+
+def register(app: typer.Typer) -> None:
+    """Put these commands into the application."""
+    for function in (share, shares, unshare):
+        app.command(cls=Command)(function)
+
+
+def share(
+    ctx: typer.Context,
+    what: Annotated[
+        str, typer.Argument(metavar="PATH|STORAGE:PREFIX", help="A file, a folder, or a storage.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the share; default: the folder's.")
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="PERSON", help="Only for these; default: all whom your chains reach."),
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="End it after 14d, 6h, …; default: never.")
+    ] = None,
+    survive: Annotated[
+        int,
+        typer.Option("--survive", metavar="F", min=0, max=3, help="Ask for chains that survive F agents."),
+    ] = 0,
+    cap: Annotated[
+        str | None,
+        typer.Option("--max-bytes-per-peer", metavar="SIZE", help="Hand out at most this to each."),
+    ] = None,
+    extras: Annotated[
+        str | None, typer.Option("--with", metavar="LIST", help="More checksums: md5,dropbox,sha256.")
+    ] = None,
+    manifest_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest-out", metavar="FILE", help="Where the manifest goes; default: the home's outbox."
+        ),
+    ] = None,
+) -> None:
+    """Publish files: hash them once, sign the manifest, get a link. No file is copied.
+
+    \b
+    $ skyswarm share ~/photos/2024 --to bob --expires 14d
+    12,410 files, 61.2 GB. Serving costs you about $0.00 per copy in your region, $0.00 outside.
+    link      skyswarm:5d4f…
+    """
+    from skyswarm.cli.open import adopt, place
+    from skyswarm.usecases import people, repos
+    from skyswarm.usecases.publish import Progress, Terms, publish
+    from skyswarm.usecases.spreading import soon
+
+    cli = Cli.of(ctx)
+    ends = human.parse_duration(expires) if expires else 0
+    most = human.parse_size(cap) if cap else 0
+    more = frozenset(one.strip() for one in extras.split(",")) if extras else frozenset()
+    with cli.open() as runtime:
+        deps, me = runtime.deps, runtime.agent
+        audience = tuple(people.find(deps, me, one) for one in to or ())
+        found = place(runtime, what)
+        storage, prefix, added = (*found, None) if found else adopt(runtime, Path(what))
+        if added:
+            cli.hint(f"{Path(what).expanduser().absolute()} is now your storage {added!r}.")
+        terms = Terms(
+            name=name or _default_name(what, storage, prefix),
+            audience=audience,
+            expires=int(deps.clock()) + ends if ends else 0,
+            survive=survive,
+            cap_bytes=most,
+            repos=tuple(one.url for one in repos.known(deps, me)),
+            extras=more,
+        )
+        progress = Progress()
+        with _shown(cli, progress):
+            done = publish(deps, me, storage, prefix, terms, runtime.pool, progress)
+        let_in = [one for one in audience if _let_in(runtime, one, survive)]
+        soon(runtime.deps, runtime.agent)
+        file = _write_manifest(runtime, done, manifest_out)
+        link = link_of(runtime, done.share, terms.repos)
+        value = _row(done.share, link) | {
+            "pieces": done.manifest.pieces,
+            "manifest_file": str(file),
+            "skipped": [{"path": path, "reason": reason} for path, reason in progress.skipped],
+            "skipped_count": progress.skipped_count,
+            "serving_cost": _cost(runtime, done),
+            "vouched": let_in,
+        }
+        lines = _summary(runtime, done, value, progress)
+        cli.give(value, *lines, brief=link)
+        if runtime.home.holder() is None:
+            cli.hint("Nobody can fetch it before you serve it: skyswarm serve")
+        elif not terms.repos:
+            cli.hint(
+                "You use no repository: only who has this link finds you. Add one: skyswarm repo add URL"
+            )
+
+
+def _default_name(what: str, storage: str, prefix: str) -> str:
+    name = prefix.rpartition("/")[2] or Path(what).expanduser().resolve().name or storage
+    return storage if what.startswith(f"{storage}:") and not prefix else name
+
+
+@contextmanager
+def _shown(cli: Cli, progress: Progress) -> Iterator[None]:
+    """Show the hashing on stderr while the block runs."""
+    from skyswarm.cli.display import Live, Speed
+
+    ended = threading.Event()
+    speed = Speed()
+
+    def run() -> None:
+        import time
+
+        while not ended.wait(0.2):
+            rate = speed.at(time.monotonic(), progress.hashed_bytes)
+            done = f"{human.some(progress.files, 'file')}  {human.size(progress.hashed_bytes)}"
+            live.show([f"hashing  {done}  {human.size(rate)}/s"])
+
+    with Live(sys.stderr, silent=cli.json or cli.quiet) as live:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _let_in(runtime: Runtime, person: str, survive: int) -> bool:
+    """Vouch for somebody the share is for, unless a chain lets it in already. True: it was needed."""
+    from skyswarm.cli.chains import look
+    from skyswarm.usecases import people
+
+    if look(runtime, person, survive=survive).trusted:
+        return False
+    people.vouch(runtime.deps, runtime.agent, person)
+    return True
+
+
+def _write_manifest(runtime: Runtime, done: Published, wanted: Path | None) -> Path:
+    plain = _UNFIT.sub("-", done.share.name).strip(". ") or "share"
+    name = f"{plain}.manifest.json"
+    if wanted is None:
+        folder = runtime.home.path / OUTBOX
+        folder.mkdir(mode=0o700, exist_ok=True)
+        file = folder / name
+    else:
+        wanted = wanted.expanduser().absolute()
+        file = wanted / name if wanted.is_dir() else wanted
+    try:
+        file.write_bytes(done.envelope)
+    except OSError as error:
+        raise InputError(
+            f"the manifest cannot be written to {file}: {error.strerror}",
+            advice="The share is made; write it elsewhere with --manifest-out.",
+        ) from error
+    return file
+
+
+def link_of(runtime: Runtime, found: Share, repos: tuple[str, ...]) -> str:
+    """The link of a share. Our own address is in it when it is public, or when no repository could tell it."""
+    from skyswarm.messages.link import MAX_NAME, MAX_REPOS, Link
+
+    at = runtime.endpoint if runtime.config.public_url or not repos else None
+    return Link(found.manifest, found.name[:MAX_NAME], repos[:MAX_REPOS], at).format()
+
+
+def _cost(runtime: Runtime, done: Published) -> dict[str, Any]:
+    """Micro-dollars that one copy costs whoever serves it: to the same place, and to elsewhere."""
+    deps = runtime.deps
+    kind = deps.storages.open(runtime.agent, done.share.storage).kind
+    size, pieces = done.manifest.bytes, done.manifest.pieces
+
+    def total(destination: str) -> int:
+        lines = deps.prices.lines(kind, destination, size, pieces)
+        return sum(int(line["micro"]) for line in lines if line["payer"] == "them")
+
+    return {
+        "same_region_micro": total(kind),
+        "elsewhere_micro": total("elsewhere"),
+        "prices_of": deps.prices.dated,
+    }
+
+
+def _row(found: Share, link: str) -> dict[str, Any]:
+    return {
+        "manifest": found.manifest,
+        "name": found.name,
+        "storage": found.storage,
+        "prefix": found.prefix,
+        "files": found.files,
+        "bytes": found.bytes,
+        "created": int(found.created),
+        "expires": found.expires or None,
+        "audience": list(found.audience),
+        "survive": found.survive,
+        "max_bytes_per_peer": found.cap_bytes or None,
+        "origin": found.origin,
+        "link": link,
+    }
+
+
+def _summary(runtime: Runtime, done: Published, value: dict[str, Any], progress: Progress) -> list[str]:
+    from skyswarm.cli.open import person
+
+    cost = value["serving_cost"]
+    lines = [
+        f"{human.some(done.share.files, 'file')}, {human.size(done.share.bytes)}. Serving costs you about "
+        f"{human.money(cost['same_region_micro'])} per copy in your region, "
+        f"{human.money(cost['elsewhere_micro'])} outside."
+    ]
+    for path, reason in progress.skipped[:MAX_SKIPPED_SHOWN]:
+        lines.append(f"skipped   {path}: {reason}")
+    if progress.skipped_count > MAX_SKIPPED_SHOWN:
+        lines.append(f"skipped   {progress.skipped_count - MAX_SKIPPED_SHOWN:,} more (--json names them)")
+    for one in value["vouched"]:
+        lines.append(f"vouched   for {person(runtime, one)}: no chain let it in before")
+    lines.append(f"for       {_audience(runtime, done.share)}")
+    lines.append(f"link      {value['link']}")
+    lines.append(f"manifest  {value['manifest_file']}   (drop it into any agent's inbox)")
+    return lines
+
+
+def _audience(runtime: Runtime, found: Share) -> str:
+    from skyswarm.cli.open import person
+
+    who = ", ".join(person(runtime, one) for one in found.audience) or "everyone your chains reach"
+    end = f", ends {human.when(found.expires, runtime.deps.clock())}" if found.expires else ""
+    return who + end
+
+
+def shares(ctx: typer.Context) -> None:
+    """List what you share, with the links.
+
+    \b
+    $ skyswarm shares
+    SHARE     NAME    FILES   SIZE     FOR
+    5d4f09aa  photos  12,410  61.2 GB  bob, ends in 14 d
+    """
+    cli = Cli.of(ctx)
+    with cli.open() as runtime:
+        from skyswarm.cli.display import table
+        from skyswarm.usecases import repos
+
+        used = tuple(one.url for one in repos.known(runtime.deps, runtime.agent))
+        found = all_shares(runtime)
+        rows = [_row(one, link_of(runtime, one, used)) for one in found]
+        lines = table(
+            ("SHARE", "NAME", ">FILES", ">SIZE", "FOR"),
+            [
+                (one.manifest[:8], one.name, f"{one.files:,}", human.size(one.bytes), _audience(runtime, one))
+                for one in found
+            ],
+        )
+        links = [f"{one['manifest'][:8]}  {one['link']}" for one in rows]
+    lines = [*lines, "", *links] if lines else ["You share nothing. Begin: skyswarm share PATH"]
+    cli.give({"shares": rows}, *lines, brief="\n".join(one["link"] for one in rows))
+
+
+def all_shares(runtime: Runtime) -> list[Share]:
+    """Every share, newest first."""
+    out: list[Share] = []
+    while page := runtime.deps.shares.page(runtime.agent, out[-1].manifest if out else "", 1000):
+        out += page
+    return sorted(out, key=lambda one: -one.created)
+
+
+def unshare(
+    ctx: typer.Context,
+    which: Annotated[str, typer.Argument(metavar="SHARE", help="Its name, link, or the start of its id.")],
+) -> None:
+    """Stop serving a share. Its files stay; who has them keeps them.
+
+    \b
+    $ skyswarm unshare photos
+    """
+    from skyswarm.usecases.spreading import soon
+
+    cli = Cli.of(ctx)
+    with cli.open() as runtime:
+        wanted = which.removeprefix("skyswarm:").partition("?")[0]
+        every = all_shares(runtime)
+        found = [one for one in every if one.name == wanted] or [
+            one for one in every if len(wanted) >= 4 and one.manifest.startswith(wanted)
+        ]
+        if len(found) != 1:
+            raise InputError(
+                f"{len(found) or 'no'} shares are called {which!r}",
+                advice="`skyswarm shares` lists them with ids.",
+            )
+        runtime.deps.shares.delete(runtime.agent, found[0].manifest)
+        soon(runtime.deps, runtime.agent)
+        ends = human.some(runtime.deps.limits.grant_ttl // 60, "minute")
+    cli.give(
+        {"unshared": found[0].manifest, "name": found[0].name},
+        f"{found[0].name} is served no more. What was handed out ends within {ends}.",
+    )

@@ -1,0 +1,283 @@
+"""`get`, `watch`, `pause`, `resume`, `cancel`: transfers to this agent's storages.
+
+Law: commands only ask, call and show. Money is never spent without a word: the price comes before the start, and
+where it is not nothing the user says yes, or has named a cap.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skyswarm.cli import human
+from skyswarm.cli.frame import Cli, Command
+from skyswarm.errors import InputError, SkyError, TransferStateError
+
+if TYPE_CHECKING:
+    from skyswarm.edge.runtime import Runtime
+    from skyswarm.usecases.jobs import Job
+    from skyswarm.usecases.starting import Wish
+
+MAX_FILE = 128 * 1024
+
+Transfer = Annotated[str, typer.Argument(metavar="TRANSFER", help="Its id, such as t-81ab22cd.")]
+MaxCost = Annotated[
+    str | None, typer.Option("--max-cost", metavar="USD", help="Stop before it costs you more than this.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace other files of the same names.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Start it and return; `skyswarm serve` moves it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Put these commands into the application."""
+    for function in (get, watch, pause, resume, cancel):
+        app.command(cls=Command)(function)
+
+
+def get(
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="LINK|FILE", help="A skyswarm: link, or a manifest's file.")],
+    to: Annotated[
+        str, typer.Argument(metavar="[STORAGE:/PREFIX|PATH]", help="Where it goes.", show_default=False)
+    ] = "home:",
+    max_cost: MaxCost = None,
+    overwrite: Overwrite = False,
+    keep: Annotated[bool, typer.Option("--keep-sharing", help="Serve on what was received.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the price without being asked.")] = False,
+    detach: Detach = False,
+) -> None:
+    """Fetch what a link or a manifest names into your storage.
+
+    Every piece is verified on the way. What is there already is not moved again.
+
+    \b
+    $ skyswarm get skyswarm:5d4f… drive:/Exchange --max-cost 6
+    12,410 files, 61.2 GB → drive:/Exchange. You pay about $0.02, alice about $5.51.
+    Close this window any time.
+    """
+    cli = Cli.of(ctx)
+    cap = human.parse_money(max_cost) if max_cost else -1
+    with cli.open() as runtime:
+        job = _start(runtime, what, _wish(cli, runtime, to, cap, overwrite, keep))
+        try:
+            job, known = _price(runtime, job)
+            _agree(cli, runtime, job, known, yes=yes)
+        except (SkyError, KeyboardInterrupt):
+            from skyswarm.usecases.settle import cancel as give_up
+
+            give_up(runtime.deps, runtime.agent, job.id)
+            raise
+        _go_on(runtime, job.id)
+        if detach:
+            from skyswarm.cli.follow import estimate_lines, to_json
+            from skyswarm.usecases.reporting import report, status_of
+
+            found = report(runtime.deps, runtime.agent, job.id)
+            value = to_json(status_of(runtime.deps, runtime.agent, found, runtime.deps.clock()))
+            lines = estimate_lines(runtime, job) if known else []
+            cli.give(value, *lines, f"{job.id} is on its way: skyswarm watch {job.id}", brief=job.id)
+            if runtime.home.holder() is None:
+                cli.hint("No process serves this home; it begins with: skyswarm serve")
+            return
+        _follow(cli, runtime, [job.id])
+
+
+def _start(runtime: Runtime, what: str, wish: Wish) -> Job:
+    from skyswarm.messages.link import SCHEME, parse_link
+    from skyswarm.usecases.starting import start_link, start_manifest
+
+    if what.startswith(SCHEME):
+        return start_link(runtime.deps, runtime.agent, parse_link(what), wish)
+    path = Path(what).expanduser()
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise InputError(
+            f"{what} is neither a skyswarm: link nor a manifest's file that can be read ({error.strerror})",
+            advice="Put a link into quotes: it may have signs that the shell takes for its own.",
+        ) from error
+    return start_manifest(runtime.deps, runtime.agent, data, wish)
+
+
+def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: bool) -> Wish:
+    from skyswarm.cli.open import adopt, place
+    from skyswarm.usecases.starting import Wish
+
+    found = place(runtime, to)
+    if found is None:
+        path = Path(to).expanduser()
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{to} is a file", advice="Name a folder, or a storage: NAME:/prefix.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the folder {to} cannot be made: {error.strerror}") from error
+        storage, prefix, added = adopt(runtime, path)
+        if added:
+            cli.hint(f"{path.absolute()} is now your storage {added!r}.")
+        found = storage, prefix
+    return Wish(*found, max_cost=cap, overwrite=overwrite, keep=keep)
+
+
+def _price(runtime: Runtime, job: Job) -> tuple[Job, bool]:
+    """The job with its estimate, before a byte is moved. False: nobody could be asked yet; it is tried again later."""
+    from skyswarm.usecases import jobs, plan, settle
+
+    deps, me = runtime.deps, runtime.agent
+    with suppress(TransferStateError):  # it was so small that a process has finished it meanwhile
+        job = settle.pause(deps, me, job.id)
+    if job.state != "paused":
+        return jobs.load(deps, me, job.id), True
+    try:
+        job = plan.find_sources(deps, me, job, runtime.pool)
+        manifest = plan.get_manifest(deps, me, job)
+    except InputError:
+        raise
+    except SkyError:
+        return job, False  # the workers meet the same, and try again or end the transfer with the reason
+    kind = deps.storages.open(me, job.storage).kind
+    job = jobs.load(deps, me, job.id)
+    source = next((one.storage for one in job.active_sources() if one.storage), "")
+    lines = deps.prices.lines(source, kind, manifest.bytes, manifest.pieces)
+    return replace(
+        job,
+        name=manifest.name,
+        files=manifest.files,
+        bytes=manifest.bytes,
+        pieces=manifest.pieces,
+        estimate=lines,
+    ), True
+
+
+def _agree(cli: Cli, runtime: Runtime, job: Job, known: bool, *, yes: bool) -> None:
+    """Nothing to ask when it costs the user nothing or a cap was named."""
+    if yes or job.max_cost >= 0:
+        return
+    price = runtime.deps.prices.of(runtime.deps.storages.open(runtime.agent, job.storage).kind)
+    mine = sum(line["micro"] for line in job.estimate if line["payer"] == "you")
+    if (known and mine == 0) or (not known and price.write == 0):
+        return
+    from skyswarm.cli.follow import estimate_lines
+
+    cli.warn(
+        *(estimate_lines(runtime, job) if known else ["What it costs is not known yet: no source answers."])
+    )
+    if not cli.asked("Go on?", yes=False):
+        raise InputError("Not started.", advice="Name a cap with --max-cost, or agree with --yes.")
+
+
+def _go_on(runtime: Runtime, transfer: str) -> None:
+    from skyswarm.usecases import jobs, settle
+
+    if jobs.load(runtime.deps, runtime.agent, transfer).state == "paused":
+        settle.resume(runtime.deps, runtime.agent, transfer)
+
+
+def _follow(cli: Cli, runtime: Runtime, ids: list[str], *, work: bool = True, as_lines: bool = False) -> None:
+    from skyswarm.cli.follow import conclude, follow, interrupted
+
+    if runtime.home.holder() is not None:
+        cli.hint("Close this window any time.")
+    try:
+        last = follow(cli, runtime, ids, work=work, as_lines=as_lines)
+    except KeyboardInterrupt:
+        interrupted(cli, runtime, ids)
+        raise
+    conclude(cli, runtime, last, printed=as_lines and cli.json)
+
+
+def watch(
+    ctx: typer.Context,
+    transfer: Annotated[
+        list[str] | None, typer.Argument(metavar="[TRANSFER]...", help="Default: all that are active.")
+    ] = None,
+) -> None:
+    """Watch transfers until they end. Closing it changes nothing. With --json: one status a line.
+
+    \b
+    $ skyswarm watch t-81ab22cd
+    t-81ab22cd  ▓▓▓▓▓▓▓░░░  812/1010 pieces  49.1 GB  412 MB/s  ETA 0:31
+    """
+    from skyswarm.usecases import jobs
+
+    cli = Cli.of(ctx)
+    with cli.open() as runtime:
+        ids = list(transfer or ())
+        if not ids:
+            ids = [
+                job.id
+                for job in jobs.page(runtime.deps, runtime.agent, limit=100)
+                if job.state in jobs.ACTIVE
+            ]
+        if not ids:
+            cli.line("Nothing is being moved. `skyswarm ls` shows what was.")
+            return
+        for one in ids:
+            jobs.load(runtime.deps, runtime.agent, one)
+        if runtime.home.holder() is None:
+            cli.hint("No process serves this home, so nothing moves. Start one: skyswarm serve")
+        _follow(cli, runtime, ids, work=False, as_lines=True)
+
+
+def pause(ctx: typer.Context, transfer: Transfer) -> None:
+    """Stop moving a transfer; what is verified stays.
+
+    \b
+    $ skyswarm pause t-81ab22cd
+    """
+    from skyswarm.usecases.settle import pause as act
+
+    cli = Cli.of(ctx)
+    with cli.open() as runtime:
+        _tell(cli, runtime, act(runtime.deps, runtime.agent, transfer), "Go on: skyswarm resume " + transfer)
+
+
+def resume(
+    ctx: typer.Context, transfer: Transfer, max_cost: MaxCost = None, overwrite: Overwrite = False,
+    detach: Detach = False,
+) -> None:  # fmt: skip
+    """Go on with a transfer that is paused, stopped or failed. No verified piece is moved again.
+
+    \b
+    $ skyswarm resume t-81ab22cd --max-cost 6
+    """
+    from skyswarm.usecases.settle import resume as act
+
+    cli = Cli.of(ctx)
+    cap = human.parse_money(max_cost) if max_cost else None
+    with cli.open() as runtime:
+        job = act(runtime.deps, runtime.agent, transfer, max_cost=cap, overwrite=overwrite)
+        if detach:
+            _tell(cli, runtime, job, f"Look: skyswarm watch {job.id}")
+            return
+        _follow(cli, runtime, [job.id])
+
+
+def cancel(ctx: typer.Context, transfer: Transfer) -> None:
+    """End a transfer for good. Files that are complete stay; half-written ones go.
+
+    \b
+    $ skyswarm cancel t-81ab22cd
+    """
+    from skyswarm.usecases.settle import cancel as act
+
+    cli = Cli.of(ctx)
+    with cli.open() as runtime:
+        _tell(cli, runtime, act(runtime.deps, runtime.agent, transfer), "Complete files stay where they are.")
+
+
+def _tell(cli: Cli, runtime: Runtime, job: Job, more: str) -> None:
+    from skyswarm.cli.follow import to_json
+    from skyswarm.usecases.reporting import report_of, status_of
+
+    value: Any = to_json(
+        status_of(
+            runtime.deps, runtime.agent, report_of(runtime.deps, runtime.agent, job), runtime.deps.clock()
+        )
+    )
+    cli.give(value, f"{job.id} is {job.state}. {more}", brief=job.state)
