@@ -4,7 +4,8 @@
 
 Law: standard library only (nothing is installed yet); only what a lock file names with its hash is installed; nothing
 outside the target folder is changed, also not as root; no index is named here, so the user's pip configuration and
-environment (indexes, proxies, certificates) decide where packages come from. `shared/decisions/house-bootstrap.md` has the reasons.
+environment (indexes, proxies, certificates) decide where packages come from. The reasons, and the road not taken:
+`shared/decisions/house-bootstrap.md`.
 
 1. A stamp says what the folder holds: when that is enough, nothing is done and no network is used.
 2. One process at a time, by a lock the system drops when the process dies. What was cut off starts over.

@@ -23,6 +23,7 @@ VECTORS = "tests/vectors"
 TOP_LEVEL = {"pyproject.toml", "functions", "infra", "shared", "tests", "Makefile", "README.md", "LICENSE"}
 FORBIDDEN_NAMES = {"constructs", "google", "platform", "types", "secrets", "lambda", "utils"}
 MAX_LINES = 400
+MAX_TEST_LINES = 600  # a table of cases may be long
 MAX_PAGE = 200
 
 SKIPS_ALLOWED: dict[str, str] = {}
@@ -59,7 +60,8 @@ def test_the_package_is_the_only_import_name_under_shared() -> None:
 @pytest.mark.parametrize("path", SOURCES.values(), ids=SOURCES)
 def test_a_source_file_fits_a_head(path: Path) -> None:
     lines = len(text(path).splitlines())
-    assert lines <= MAX_LINES, "split it: one file, one matter"
+    allowed = MAX_TEST_LINES if path.is_relative_to("tests") else MAX_LINES
+    assert lines <= allowed, "split it: one file, one matter"
 
 
 @pytest.mark.parametrize("path", PACKAGED.values(), ids=PACKAGED)
