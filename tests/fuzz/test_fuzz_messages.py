@@ -72,8 +72,6 @@ BODIES: dict[str, tuple[Callable[[bytes], Any], bytes]] = {
         requests.FetchReply((GRANT,), (0,), (None,), "folder", Head(0, ID), (ID,)),
         requests.SubmitRequest((VOUCH,)),
         requests.SubmitReply((requests.Outcome(0), requests.Outcome(None, "SKY-106", "m")), "o\n"),
-        requests.LookupReply((VOUCH,)),
-        requests.StatementsReply((VOUCH,), 1, 1),
     )
 }
 

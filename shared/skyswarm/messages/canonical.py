@@ -59,7 +59,7 @@ def _again(value: Any, data: bytes) -> bytes:
     """The canonical bytes of what was just parsed from `data`.
 
     Without floats, RFC 8785 and the C encoder of the standard library differ in one thing only: the order of keys that
-    mix characters above U+FFFF (in UTF-8 from 0xF0 on) with ones just below. It is three times faster for all others.
+    mix characters above U+FFFF (in UTF-8 from 0xF0 on) with ones just below. It is four times faster for all others.
     """
     try:
         if _ASTRAL.search(data):

@@ -1,4 +1,4 @@
-"""Bodies of requests to agents and repositories, and of their answers (`spec/messages.md`).
+"""Bodies of `fetch_piece` and of what takes statements, and of their answers (`spec/messages.md`).
 
 Law: canonical JSON in, frozen values out, every list bounded. Envelopes travel as JSON objects and are handed on as
 the bytes they are, unopened: each is read by the code that judges it. Whether an answer is true is not decided here,
@@ -25,13 +25,12 @@ MAX_WANT = 512
 MAX_OBJECTS = 64
 MAX_PROOF = 64
 MAX_STATEMENTS = 256
-MAX_FOUND = 64
 MAX_CHAIN = 16
 MAX_PAGE = 2**31 - 1
 MAX_FILE = 999
 MAX_PIECES = 10_000
 MAX_MESSAGE = 500
-MAX_NOTE = 4096
+MAX_NOTE = 16_384
 
 STORAGE = re.compile(r"[a-z0-9][a-z0-9./_-]{0,63}")
 CODE = re.compile(r"SKY-[0-9]{3}")
@@ -181,49 +180,6 @@ class SubmitReply:
         promise = f.maybe("promise", lambda name: f.lines(name, MAX_NOTE))
         reply = cls(f.items("results", MAX_STATEMENTS, _outcome), promise)
         f.end()
-        return reply
-
-
-@dataclass(frozen=True, slots=True)
-class LookupReply:
-    """Envelopes of the announcements that name a look-up key, freshest first."""
-
-    found: tuple[bytes, ...]
-
-    def dump(self) -> bytes:
-        """The body. TooLargeError."""
-        return _write({"found": _open(self.found)}, MAX_REPLY)
-
-    @classmethod
-    def parse(cls, body: bytes) -> LookupReply:
-        """RequestError, MalformedError, TooLargeError."""
-        f = _read(body, MAX_REPLY, "lookup reply")
-        reply = cls(_envelopes(f, "found", MAX_FOUND))
-        f.end()
-        return reply
-
-
-@dataclass(frozen=True, slots=True)
-class StatementsReply:
-    """Statements from the position asked for. `next`: the position to go on from; `count`: how many there are."""
-
-    statements: tuple[bytes, ...]
-    next: int
-    count: int
-
-    def dump(self) -> bytes:
-        """The body. TooLargeError."""
-        value = {"statements": _open(self.statements), "next": self.next, "count": self.count}
-        return _write(value, MAX_REPLY)
-
-    @classmethod
-    def parse(cls, body: bytes) -> StatementsReply:
-        """RequestError, MalformedError, TooLargeError."""
-        f = _read(body, MAX_REPLY, "statements page")
-        reply = cls(_envelopes(f, "statements", MAX_STATEMENTS), f.integer("next"), f.integer("count"))
-        f.end()
-        if not len(reply.statements) <= reply.next <= reply.count:
-            raise RequestError("statements page: next is not between the statements here and count")
         return reply
 
 

@@ -14,9 +14,7 @@ from skyswarm.messages.requests import (
     MAX_REQUEST,
     FetchReply,
     FetchRequest,
-    LookupReply,
     Outcome,
-    StatementsReply,
     SubmitReply,
     SubmitRequest,
     UrlGrant,
@@ -42,10 +40,6 @@ BODIES: list[Any] = [
     SubmitRequest(()),
     SubmitReply((Outcome(0), Outcome(None, "SKY-213", "it does not follow")), "origin\n12\n"),
     SubmitReply(()),
-    LookupReply((VOUCH,)),
-    LookupReply(()),
-    StatementsReply((BIRTH, VOUCH), 7, 9),
-    StatementsReply((), 0, 0),
 ]
 
 
@@ -114,8 +108,8 @@ def want(**changes: int) -> dict[str, Any]:
         (BODIES[6], {"results": [{"position": None, "code": "SKY-213", "message": None}]}),
         (BODIES[6], {"results": [{"position": None, "code": "213", "message": ""}]}),
         (BODIES[6], {"promise": "a\x1b"}),
-        (BODIES[10], {"next": 1}),
-        (BODIES[10], {"next": 10}),
+        (BODIES[4], {"statements": [{}] * 257}),
+        (BODIES[6], {"promise": "a" * 16_385}),
     ],
     ids=name,
 )

@@ -16,14 +16,7 @@ from skyswarm.messages.httpsig import check_request
 from skyswarm.messages.keys import parse_did_key
 from skyswarm.messages.link import parse_link
 from skyswarm.messages.receipts import parse_receipt
-from skyswarm.messages.requests import (
-    FetchReply,
-    FetchRequest,
-    LookupReply,
-    StatementsReply,
-    SubmitReply,
-    SubmitRequest,
-)
+from skyswarm.messages.requests import FetchReply, FetchRequest, SubmitReply, SubmitRequest
 from skyswarm.messages.statements import Inception, parse_signed, parse_statement, payload_type
 from skyswarm.messages.status import Status
 from tests.support.signing import signer
@@ -33,8 +26,6 @@ BODIES: dict[str, Callable[[bytes], Any]] = {
     "want": FetchRequest.parse,
     "wants": FetchReply.parse,
     "results": SubmitReply.parse,
-    "found": LookupReply.parse,
-    "next": StatementsReply.parse,
     "statements": SubmitRequest.parse,
 }
 
