@@ -26,8 +26,9 @@ from skyswarm.errors import (
 )
 from skyswarm.ports.system import Clock
 
-CHUNK = 256 << 10
-"""Bytes per chunk: stays in a core's second-level cache between the socket, SHA-256 and the destination."""
+CHUNK = 1 << 20
+"""Bytes per chunk. CPU s/GiB of fetch, SHA-256 and write with 8 threads: 1.6 at 128 and 256 KiB, 1.45 at 512 KiB,
+1.35 at 1 and 2 MiB (fewer hand-overs of the interpreter's lock, still inside a second-level cache of 2 MiB)."""
 
 _REDIRECTS = 3
 _MOVED = {301, 302, 303, 307, 308}

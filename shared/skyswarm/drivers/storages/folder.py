@@ -1,32 +1,28 @@
 """A folder of this machine as a storage: both ports of ports/storage.py over plain files.
 
 Law: what is where on disk is decided here and in the files named folder_*; nothing outside `root` is opened. An
-object appears under its key by one link or rename of a finished file. Conditional writes of all processes that use
-this driver exclude each other; other programs are noticed where they can be, but a program that writes
-a file between our look and our rename loses its write, as with any two editors.
+object appears under its key by one link or rename of a finished file.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from skyswarm.drivers.local.reading import open_range
-from skyswarm.drivers.storages.folder_parts import UploadName, hash_range, write_at, write_chunks
+from skyswarm.drivers.storages.folder_parts import UploadName, hash_range, write_chunks
+from skyswarm.drivers.storages.folder_publish import Publisher, object_of
 from skyswarm.drivers.storages.folder_tree import Tree, translated, translating, version_of
 from skyswarm.drivers.storages.folder_uploads import Uploads
 from skyswarm.drivers.storages.folder_walk import Walk
-from skyswarm.drivers.storages.keys import HIDDEN, parts_of
+from skyswarm.drivers.storages.keys import parts_of
 from skyswarm.drivers.storages.presign import Presigner
 from skyswarm.errors import (
     AbsentError,
-    ConflictError,
     ForbiddenError,
     InputError,
     PieceMismatchError,
@@ -34,12 +30,11 @@ from skyswarm.errors import (
     TransferStateError,
 )
 from skyswarm.pieces.digest import PieceDigest
-from skyswarm.ports.storage import ANY_VERSION, Grant, Listing, Object
+from skyswarm.ports.storage import Grant, Listing, Object
 
 _WALKS = 8
 _COPY = 8 << 20
 _NO_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
-_NO_LINK = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 
 
 class FolderStorage:
@@ -65,6 +60,7 @@ class FolderStorage:
         self._kind = kind
         self._siblings = siblings
         self._uploads = Uploads(self._tree)
+        self._publisher = Publisher(self._tree, fsync)
         self._walks: dict[tuple[str, str], Walk] = {}
         self._walks_lock = threading.Lock()
 
@@ -98,14 +94,14 @@ class FolderStorage:
     def stat(self, key: str) -> Object:
         fd = self._tree.open_file(parts_of(key))
         try:
-            return _object(key, os.fstat(fd))
+            return object_of(key, os.fstat(fd))
         finally:
             os.close(fd)
 
     def open_at(self, key: str, version: str) -> tuple[int, Object]:
         """A descriptor of the file while it is at `version`; the caller closes it. AbsentError, SourceChangedError."""
         fd = self._tree.open_file(parts_of(key))
-        found = _object(key, os.fstat(fd))
+        found = object_of(key, os.fstat(fd))
         if found.version != version:
             os.close(fd)
             raise SourceChangedError(f"{key} was changed since it was published")
@@ -125,42 +121,11 @@ class FolderStorage:
     # ---- Sink: whole objects -------------------------------------------------------------------
     def put(self, key: str, data: bytes, *, if_version: str | None, media_type: str | None = None) -> Object:
         del media_type  # a folder keeps none
-        parts = parts_of(key)
-        with translating(f"writing {key}", writing=True):
-            folder = self._tree.open_folder((HIDDEN, "tmp"), create=True, mode=0o700)
-            temporary = f"{os.urandom(12).hex()}.tmp"
-            try:
-                fd = os.open(
-                    temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder
-                )
-                try:
-                    write_at(fd, data, 0)
-                    if self._fsync:
-                        os.fsync(fd)
-                    return self._publish(parts, fd, folder, temporary, if_version)
-                finally:
-                    os.close(fd)
-                    with suppress(FileNotFoundError):
-                        os.unlink(temporary, dir_fd=folder)
-            finally:
-                os.close(folder)
+        return self._publisher.put(parts_of(key), data, if_version)
 
     def delete(self, key: str) -> None:
         """Folders that become empty stay: one of them may be somebody's inbox, and none shows in `list`."""
-        parts = parts_of(key)
-        try:
-            folder = self._tree.open_folder(parts[:-1])
-            try:
-                with self._alone(key):
-                    os.unlink(parts[-1], dir_fd=folder)
-                if self._fsync:
-                    os.fsync(folder)
-            finally:
-                os.close(folder)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return
-        except OSError as error:
-            raise translated(error, f"removing {key}", writing=True) from error
+        self._publisher.delete(parts_of(key))
 
     # ---- Sink: uploads -------------------------------------------------------------------------
     def begin(self, key: str, size: int, piece_size: int, token: str) -> str:
@@ -202,7 +167,7 @@ class FolderStorage:
                 with translating(f"writing {name.key}", writing=True):
                     if self._fsync:
                         os.fsync(found.data)
-                    made = self._publish(parts, found.data, found.folder, "data", if_version)
+                    made = self._publisher.publish(parts, found.data, found.folder, "data", if_version)
         except AbsentError as error:
             return self._finished_before(name, digests, error)
         self._uploads.remove(name)
@@ -257,6 +222,9 @@ class FolderStorage:
                     f"the upload of {name.key} is finished"
                 )  # writing now would change the object
             found.write(index, digest.sha256, fill)
+            if self._fsync:
+                # Has the disk begin now, so that `finish` need not wait for all of it: measured, 1 GiB, 0.45 → 0.01 s.
+                os.posix_fadvise(found.data, *name.span(index), os.POSIX_FADV_DONTNEED)
 
     def _published(self, key: str, fd: int) -> bool:
         """Whether the object under `key` is this very file."""
@@ -268,80 +236,6 @@ class FolderStorage:
             return os.path.samestat(os.fstat(final), os.fstat(fd))
         finally:
             os.close(final)
-
-    def _publish(
-        self, parts: Sequence[str], fd: int, folder: int, file: str, if_version: str | None
-    ) -> Object:
-        """Make the finished file `file` in `folder` (open as `fd`) appear under its key; it stays there as well.
-
-        Doing it again when it has happened is harmless: the two are the same inode. OSError as it comes.
-        """
-        key = "/".join(parts)
-        parent = self._tree.open_folder(parts[:-1], create=True, sync=self._fsync)
-        try:
-            with self._alone(key):
-                current = _lstat(parts[-1], parent)
-                if current is None or not os.path.samestat(current, os.fstat(fd)):
-                    self._replace(parts, parent, folder, file, if_version)
-            if self._fsync:
-                os.fsync(parent)
-        finally:
-            os.close(parent)
-        return _object(key, os.fstat(fd))
-
-    def _replace(
-        self, parts: Sequence[str], parent: int, folder: int, file: str, if_version: str | None
-    ) -> None:
-        if if_version is None:
-            try:
-                self._link(file, parts[-1], folder, parent)
-            except FileExistsError as error:
-                raise ConflictError(f"there is a {parts[-1]} already") from error
-            return
-        if if_version != ANY_VERSION:
-            try:
-                version = self.stat("/".join(parts)).version
-            except AbsentError:
-                version = ""
-            if version != if_version:
-                raise ConflictError(f"{parts[-1]} is not at the expected version")
-        second = f"{file}.{os.urandom(8).hex()}"
-        self._link(file, second, folder, folder)
-        try:
-            os.rename(second, parts[-1], src_dir_fd=folder, dst_dir_fd=parent)
-        except OSError:
-            os.rename(second, file, src_dir_fd=folder, dst_dir_fd=folder)  # the same inode: `second` may stay
-            with suppress(FileNotFoundError):
-                os.unlink(second, dir_fd=folder)
-            raise
-
-    @staticmethod
-    def _link(file: str, name: str, folder: int, parent: int) -> None:
-        """`name` for the file `file`, never over another. Where there are no hard links (FAT) it is moved, which
-        `_alone` makes as safe among ourselves; an upload that was moved is known by its bytes at the next `finish`."""
-        try:
-            os.link(file, name, src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
-            if _lstat(name, parent) is not None:
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
-            os.rename(file, name, src_dir_fd=folder, dst_dir_fd=parent)
-
-    @contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """Excludes every other conditional write of this key by this driver, also in other processes."""
-        folder = self._tree.open_folder((HIDDEN, "locks"), create=True, mode=0o700)
-        try:
-            name = f"{hashlib.sha256(key.encode()).digest()[0] & 63:02d}"
-            fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        finally:
-            os.close(folder)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
     def _finished_before(
         self, name: UploadName, digests: Sequence[PieceDigest], error: AbsentError
@@ -363,20 +257,9 @@ class FolderStorage:
         return found
 
 
-def _object(key: str, found: os.stat_result) -> Object:
-    return Object(key, found.st_size, version_of(found), found.st_mtime)
-
-
 def _still(fd: int, key: str, version: str) -> None:
     if version_of(os.fstat(fd)) != version:
         raise SourceChangedError(f"{key} was changed while it was read")
-
-
-def _lstat(name: str, folder: int) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def _copy_range(source: int, offset: int, fd: int, at: int, length: int) -> None:
