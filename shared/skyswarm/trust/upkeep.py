@@ -112,11 +112,11 @@ class Upkeep:
         """Bring chains, vouches and budgets to `now`: what is due first, then ring by ring outwards from the
         root.
         """
-        if now < self.now:
+        back, self.now = now < self.now, now
+        if back:
             self._touched.update(dict.fromkeys(self.records.values()))
             self._due = [due for record in self.records.values() for due in self._changes(record)]
             heapq.heapify(self._due)
-        self.now = now
         while self._due and self._due[0][0] <= now:
             self._touched[self.records[heapq.heappop(self._due)[1]]] = None
         turn, self._fresh = self._fresh, set()
