@@ -147,6 +147,18 @@ def test_a_test_uses_the_real_thing_and_does_not_skip(path: Path) -> None:
     assert not skips or str(path) in SKIPS_ALLOWED or path.name == Path(__file__).name, skips
 
 
+@pytest.mark.parametrize("path", TESTS.values(), ids=TESTS)
+def test_a_test_waits_for_something_and_patches_nothing(path: Path) -> None:
+    """Sleeping is for the polling helpers in `tests/support` and for benches; patching is for nobody."""
+    for node in ast.walk(syntax(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+            place = f"{path}:{node.lineno}"
+            sleeps = node.func.attr == "sleep" and owner in {"time", "asyncio"}
+            assert not sleeps or path.parts[1] in {"support", "bench"}, f"{place} poll with a deadline"
+            assert (owner, node.func.attr) != ("monkeypatch", "setattr"), place
+
+
 def test_every_listed_skip_is_still_needed() -> None:
     for name in SKIPS_ALLOWED:
         assert "skip" in text(Path(name)), f"{name} skips no more: take it off the list"
