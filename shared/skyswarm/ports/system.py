@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from skyswarm.messages.keys import Signer as Signer  # drawn there: messages are below ports
+from skyswarm.messages.keys import Signer  # drawn there: messages are below ports
+
+__all__ = ["Clock", "Entropy", "Keys", "Signer"]
 
 Clock = Callable[[], float]
 """Unix time in seconds."""
