@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from skyswarm.errors import RepositoryError, SequenceError
-from skyswarm.messages.repository import MAX_BATCH
+from skyswarm.messages.repository import MAX_BATCH, MAX_BODY
 from skyswarm.messages.requests import SubmitReply, SubmitRequest
 from skyswarm.usecases import repos, wire
 from skyswarm.usecases.chains import replayed
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.repos import Repo, State, parse_repo
+
+_ROOM = MAX_BODY - 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +69,20 @@ def _recount(deps: Deps, agent: str, repo: Repo, chain: list[_Own]) -> State:
 
 
 def _hand_in(deps: Deps, agent: str, repo: Repo, rows: list[_Own]) -> int:
-    for at in range(0, len(rows), MAX_BATCH):
-        batch = rows[at : at + MAX_BATCH]
-        _submit(deps, repo, batch)
-        _promised(deps, agent, repo, batch[-1].seq + 1)
+    batch: list[_Own] = []
+    room = _ROOM
+    for one in rows:
+        if len(batch) == MAX_BATCH or len(one.envelope) > room:
+            _submit(deps, agent, repo, batch)
+            batch, room = [], _ROOM
+        batch.append(one)
+        room -= len(one.envelope) + 1
+    if batch:
+        _submit(deps, agent, repo, batch)
     return len(rows)
 
 
-def _promised(deps: Deps, agent: str, repo: Repo, pushed: int) -> None:
-    now = int(deps.clock())
-    repos.change(deps, agent, repo.id, lambda held: replace(held, pushed=pushed, pushed_at=now))
-
-
-def _submit(deps: Deps, repo: Repo, batch: list[_Own]) -> None:
+def _submit(deps: Deps, agent: str, repo: Repo, batch: list[_Own]) -> None:
     action = "revoke" if any(one.kind in ("revoke", "distrust") for one in batch) else "vouch"
     body = SubmitRequest(tuple(one.envelope for one in batch)).dump()
     reply = SubmitReply.parse(wire.post(deps, f"{repo.url}/v1/{action}", body))
@@ -89,3 +92,5 @@ def _submit(deps: Deps, repo: Repo, batch: list[_Own]) -> None:
         if result.position is None:
             advice = f"It is our own statement {one.seq} that {repo.url} refused."
             raise wire.error_of(result.code or "", result.message or "", advice, RepositoryError)
+    pushed, now = batch[-1].seq + 1, int(deps.clock())
+    repos.change(deps, agent, repo.id, lambda held: replace(held, pushed=pushed, pushed_at=now))
