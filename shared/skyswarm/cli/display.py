@@ -20,7 +20,7 @@ from skyswarm.cli.frame import clean
 if TYPE_CHECKING:
     from skyswarm.messages.status import Status
 
-BAR = 20
+BAR = 10
 WINDOW = 5.0
 """Seconds over which the shown speed is a mean."""
 
@@ -58,14 +58,13 @@ def progress(status: Status, rate: int, *, bar: bool) -> str:
     if bar:
         filled = BAR * done // total if total else 0
         parts.append("▓" * filled + "░" * (BAR - filled))
-    elif status.state != "moving":
-        parts.append(status.state)
-    if bar and status.state != "moving":
+    if status.state != "moving":
         parts.append(status.state)
     if total:
-        parts.append(f"{100 * done // total}%")
+        if not bar:
+            parts.append(f"{100 * done // total}%")
         parts.append(f"{status.pieces.done:,}/{status.pieces.total:,} pieces")
-        parts.append(f"{human.size(done)} of {human.size(total)}")
+        parts.append(human.size(done) if bar else f"{human.size(done)} of {human.size(total)}")
     if status.state == "moving":
         parts.append(f"{human.size(rate)}/s")
         parts.append(f"ETA {human.clock((total - done) // rate)}" if rate else "ETA –")
@@ -87,7 +86,7 @@ class Speed:
         while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW:
             self._seen.popleft()
         (start, before), (end, after) = self._seen[0], self._seen[-1]
-        return int((after - before) / (end - start)) if end - start > 0.2 else 0
+        return int((after - before) / (end - start)) if end - start >= 1.0 else 0
 
 
 class Live:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from skyswarm.cli import human
-from skyswarm.cli.frame import Cli, Command
+from skyswarm.cli.frame import Cli, Command, sentences
 from skyswarm.errors import SkyError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def doctor(ctx: typer.Context) -> None:
         with cli.open() as runtime:
             for check in (_keys, _clock_and_repos, _port, _disk, _work):
                 found += _guarded(check, runtime)
-    lines = [f"{one.level:<5} {one.check:<8} {one.message} {one.fix}".rstrip() for one in found]
+    lines = [f"{one.level:<5} {one.check:<8} {sentences(one.message, one.fix)}" for one in found]
     worst = max((one.level for one in found), key=("ok", "warn", "fail").index)
     cli.give({"health": worst, "checks": [asdict(one) for one in found]}, *lines, brief=worst)
     if worst == "fail":

@@ -16,7 +16,7 @@ import typer
 
 from skyswarm.cli import human
 from skyswarm.cli.display import Live, Speed, progress
-from skyswarm.cli.frame import Cli, print_json
+from skyswarm.cli.frame import Cli, print_json, sentences
 from skyswarm.errors import HomeInUseError
 from skyswarm.usecases import jobs
 from skyswarm.usecases.jobs import ACTIVE, Job
@@ -85,7 +85,7 @@ class Engine:
         workers.start()
         self._workers = workers
         why = "The process that served this home has ended" if taken_over else "No process serves this home"
-        self._cli.hint(f"{why}, so this one moves the bytes; Ctrl-C pauses nothing but itself.")
+        self._cli.hint(f"{why}, so this command moves the bytes.")
 
 
 def follow(cli: Cli, runtime: Runtime, ids: list[str], *, work: bool, as_lines: bool = False) -> list[Status]:
@@ -115,10 +115,7 @@ def follow(cli: Cli, runtime: Runtime, ids: list[str], *, work: bool, as_lines: 
                     print_json(to_json(status))
             now = time.monotonic()
             lines = [
-                progress(
-                    one, speeds[one.transfer].at(now, one.bytes.done - one.bytes.held), bar=live.rewrites
-                )
-                for one in last
+                progress(one, speeds[one.transfer].at(now, one.bytes.done), bar=live.rewrites) for one in last
             ]
             live.show(lines, now=changed)
             if all(state not in ACTIVE for state in states.values()):
@@ -180,8 +177,7 @@ def conclude(cli: Cli, runtime: Runtime, last: list[Status], *, printed: bool = 
         cli.give(value, *lines)
     for status in last:
         if status.state != "done" and status.error is not None and not cli.json:
-            advice = f" {status.error.advice}" if status.error.advice else ""
-            cli.warn(f"{status.error.code} {status.error.message}{advice}")
+            cli.warn(f"{status.error.code} {sentences(status.error.message, status.error.advice)}")
     if any(status.state != "done" for status in last):
         raise typer.Exit(1)
 

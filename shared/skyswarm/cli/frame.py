@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HOME = "~/.skyswarm"
 _UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_PLAIN = re.compile(r"(?!skyswarm )[a-z]+('s)?,? ")
 _EVERYWHERE = (
     ("--home PATH", f"The agent's home folder.  [env var: SKYSWARM_HOME; default: {HOME}]"),
     ("--json", "Print one JSON value for programs (documented in cli/json.md)."),
@@ -113,6 +114,12 @@ class Cli:
 def print_json(value: Any) -> None:
     """One JSON value on one line; ASCII, so that it is the same in every locale and steers no terminal."""
     print(json.dumps(value, ensure_ascii=True, separators=(",", ":")), flush=True)
+
+
+def sentences(*parts: str) -> str:
+    """Parts of an error as sentences, each with its full stop; a capital only where a plain word begins one."""
+    ended = (one if one[-1] in ".?!:" else f"{one}." for one in parts if one)
+    return " ".join(one[0].upper() + one[1:] if _PLAIN.match(one) else one for one in ended)
 
 
 def clean(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skyswarm.cli import human
-from skyswarm.cli.frame import Cli, Command
+from skyswarm.cli.frame import Cli, Command, sentences
 
 if TYPE_CHECKING:
     from skyswarm.edge.runtime import Runtime
@@ -139,7 +139,7 @@ def _details(runtime: Runtime, job: Job) -> Iterator[str]:
     for step in job.history:
         yield f"{human.when(step['at'], now):>12}  {step['state']} {step.get('code', '')}".rstrip()
     if job.error:
-        yield f"{job.error['code']} {job.error['message']} {job.error.get('advice', '')}".rstrip()
+        yield f"{job.error['code']} {sentences(job.error['message'], job.error.get('advice', ''))}"
 
 
 def receipts(

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from skyswarm.cli import agent, doctor, keys, listing, people, repo, share, storage, transfers
-from skyswarm.cli.frame import Cli, Group, clean, print_json, take_common
+from skyswarm.cli.frame import Cli, Group, clean, print_json, sentences, take_common
 from skyswarm.errors import InputError, SkyError
 
 DEFECT = 70
@@ -115,7 +115,7 @@ def tell(cli: Cli, error: SkyError) -> None:
     if cli.json:
         print_json({"error": error.to_json()})
     else:
-        print(clean(str(error)), file=sys.stderr)
+        print(clean(f"{error.code} {sentences(error.message, error.lost, error.advice)}"), file=sys.stderr)
 
 
 def usage(cli: Cli, error: typer.TyperException) -> None:

@@ -7,6 +7,7 @@ into the folder that is being shared, where the next publishing would find it.
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -247,7 +248,7 @@ def _summary(runtime: Runtime, done: Published, value: dict[str, Any], progress:
     for one in value["vouched"]:
         lines.append(f"vouched   for {person(runtime, one)}: no chain let it in before")
     lines.append(f"for       {_audience(runtime, done.share)}")
-    lines.append(f"link      {value['link']}")
+    lines.append(f"link      {shlex.quote(value['link'])}")
     lines.append(f"manifest  {value['manifest_file']}   (drop it into any agent's inbox)")
     return lines
 
@@ -283,7 +284,7 @@ def shares(ctx: typer.Context) -> None:
                 for one in found
             ],
         )
-        links = [f"{one['manifest'][:8]}  {one['link']}" for one in rows]
+        links = [f"{one['manifest'][:8]}  {shlex.quote(one['link'])}" for one in rows]
     lines = [*lines, "", *links] if lines else ["You share nothing. Begin: skyswarm share PATH"]
     cli.give({"shares": rows}, *lines, brief="\n".join(one["link"] for one in rows))
 

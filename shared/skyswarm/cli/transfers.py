@@ -6,7 +6,6 @@ where it is not nothing the user says yes, or has named a cap.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,7 @@ import typer
 
 from skyswarm.cli import human
 from skyswarm.cli.frame import Cli, Command
-from skyswarm.errors import InputError, SkyError, TransferStateError
+from skyswarm.errors import InputError, SkyError
 
 if TYPE_CHECKING:
     from skyswarm.edge.runtime import Runtime
@@ -59,6 +58,8 @@ def get(
     12,410 files, 61.2 GB → drive:/Exchange. You pay about $0.02, alice about $5.51.
     Close this window any time.
     """
+    from skyswarm.usecases import settle
+
     cli = Cli.of(ctx)
     cap = human.parse_money(max_cost) if max_cost else -1
     with cli.open() as runtime:
@@ -67,11 +68,9 @@ def get(
             job, known = _price(runtime, job)
             _agree(cli, runtime, job, known, yes=yes)
         except (SkyError, KeyboardInterrupt):
-            from skyswarm.usecases.settle import cancel as give_up
-
-            give_up(runtime.deps, runtime.agent, job.id)
+            settle.cancel(runtime.deps, runtime.agent, job.id)
             raise
-        _go_on(runtime, job.id)
+        settle.resume(runtime.deps, runtime.agent, job.id)
         if detach:
             from skyswarm.cli.follow import estimate_lines, to_json
             from skyswarm.usecases.reporting import report, status_of
@@ -121,18 +120,14 @@ def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: 
         if added:
             cli.hint(f"{path.absolute()} is now your storage {added!r}.")
         found = storage, prefix
-    return Wish(*found, max_cost=cap, overwrite=overwrite, keep=keep)
+    return Wish(*found, max_cost=cap, overwrite=overwrite, keep=keep, hold=True)
 
 
 def _price(runtime: Runtime, job: Job) -> tuple[Job, bool]:
     """The job with its estimate, before a byte is moved. False: nobody could be asked yet; it is tried again later."""
-    from skyswarm.usecases import jobs, plan, settle
+    from skyswarm.usecases import jobs, plan
 
     deps, me = runtime.deps, runtime.agent
-    with suppress(TransferStateError):  # it was so small that a process has finished it meanwhile
-        job = settle.pause(deps, me, job.id)
-    if job.state != "paused":
-        return jobs.load(deps, me, job.id), True
     try:
         job = plan.find_sources(deps, me, job, runtime.pool)
         manifest = plan.get_manifest(deps, me, job)
@@ -169,13 +164,6 @@ def _agree(cli: Cli, runtime: Runtime, job: Job, known: bool, *, yes: bool) -> N
     )
     if not cli.asked("Go on?", yes=False):
         raise InputError("Not started.", advice="Name a cap with --max-cost, or agree with --yes.")
-
-
-def _go_on(runtime: Runtime, transfer: str) -> None:
-    from skyswarm.usecases import jobs, settle
-
-    if jobs.load(runtime.deps, runtime.agent, transfer).state == "paused":
-        settle.resume(runtime.deps, runtime.agent, transfer)
 
 
 def _follow(cli: Cli, runtime: Runtime, ids: list[str], *, work: bool = True, as_lines: bool = False) -> None:

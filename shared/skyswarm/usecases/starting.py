@@ -21,13 +21,15 @@ from skyswarm.usecases.plan import check_manifest, plan_task
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Where the bytes go and on what terms. `max_cost` in µ$, -1: none."""
+    """Where the bytes go and on what terms. `max_cost` in µ$, -1: none. `hold`: it begins as paused, so that its price
+    can be asked for and shown before anything is moved; `settle.resume` lets it go."""
 
     storage: str
     prefix: str = ""
     max_cost: int = -1
     overwrite: bool = False
     keep: bool = False
+    hold: bool = False
 
 
 def new_id(entropy: bytes) -> str:
@@ -79,6 +81,7 @@ def _job(deps: Deps, agent: str, transfer: str, manifest_id: str, name: str, wis
         storage=wish.storage,
         prefix=prefix,
         created=int(deps.clock()),
+        state="paused" if wish.hold else "queued",
         max_cost=wish.max_cost,
         overwrite=wish.overwrite,
         keep=wish.keep,
@@ -92,8 +95,9 @@ def _start(deps: Deps, agent: str, job: Job) -> Job:
             raise InputError(f"{hint} does not name an agent", advice="An endpoint ends in /a/<agent id>.")
         job = job.with_source(SourceState(agent=owner, endpoint=hint))
     try:
-        job = jobs.store(deps, agent, job.to_state("queued", deps.clock()))
+        job = jobs.store(deps, agent, job.to_state(job.state, deps.clock()))
     except ConflictError:
         job = jobs.load(deps, agent, job.id)  # the same drop, delivered again
-    deps.tasks.push(plan_task(agent, job.id))
+    if job.state != "paused":
+        deps.tasks.push(plan_task(agent, job.id))
     return job
