@@ -168,7 +168,8 @@ class TrustView:
         self._state.settle(now)
         everyone = {str(agent) for scope in SCOPES for agent in self.graph.budgets(scope)} - {self.root}
         for agent in sorted(everyone):
-            verdicts = {scope: self.evaluate(agent, scope, now) for scope in SCOPES}
+            held = [scope for scope in SCOPES if self.graph.budget(agent, scope) >= 0]
+            verdicts = {scope: self.evaluate(agent, scope, now) for scope in held}
             trusted = {scope: verdict for scope, verdict in verdicts.items() if verdict.trusted}
             if trusted:
                 yield trusted

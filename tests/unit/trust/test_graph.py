@@ -215,7 +215,7 @@ def test_a_hub_held_up_by_many_falls_once() -> None:
                 next(reads)
                 yield item
 
-    graph._in["hub"] = Counting(graph._in["hub"])  # type: ignore[assignment]
+    graph._wires.inward["hub"] = Counting(graph._wires.inward["hub"])  # type: ignore[assignment]
     graph.remove("in")
     assert graph.budgets("fetch") == {"root": 7}
     assert next(reads) <= 2 * len(many)
