@@ -18,6 +18,7 @@ from skyswarm.errors import InputError, SkyError
 
 if TYPE_CHECKING:
     from skyswarm.edge.runtime import Runtime
+    from skyswarm.messages.link import Link
     from skyswarm.usecases.jobs import Job
     from skyswarm.usecases.starting import Wish
 
@@ -62,8 +63,9 @@ def get(
 
     cli = Cli.of(ctx)
     cap = human.parse_money(max_cost) if max_cost else -1
+    named = _read(what)
     with cli.open() as runtime:
-        job = _start(runtime, what, _wish(cli, runtime, to, cap, overwrite, keep))
+        job = _start(runtime, named, _wish(cli, runtime, to, cap, overwrite, keep))
         try:
             job, known = _price(runtime, job)
             _agree(cli, runtime, job, known, yes=yes)
@@ -85,22 +87,28 @@ def get(
         _follow(cli, runtime, [job.id])
 
 
-def _start(runtime: Runtime, what: str, wish: Wish) -> Job:
+def _read(what: str) -> Link | bytes:
+    """The link, or the bytes of the manifest's file. LinkError, InputError."""
     from skyswarm.messages.link import SCHEME, parse_link
-    from skyswarm.usecases.starting import start_link, start_manifest
 
     if what.startswith(SCHEME):
-        return start_link(runtime.deps, runtime.agent, parse_link(what), wish)
-    path = Path(what).expanduser()
+        return parse_link(what)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except OSError as error:
+        with Path(what).expanduser().open("rb") as file:
+            return file.read(MAX_FILE + 1)
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"{what} is neither a skyswarm: link nor a manifest's file that can be read ({error.strerror})",
-            advice="Put a link into quotes: it may have signs that the shell takes for its own.",
+            f"{what!r} is neither a skyswarm: link nor a manifest's file that can be read",
+            advice="Put a link into quotes: it has signs that the shell takes for its own.",
         ) from error
-    return start_manifest(runtime.deps, runtime.agent, data, wish)
+
+
+def _start(runtime: Runtime, named: Link | bytes, wish: Wish) -> Job:
+    from skyswarm.usecases.starting import start_link, start_manifest
+
+    if isinstance(named, bytes):
+        return start_manifest(runtime.deps, runtime.agent, named, wish)
+    return start_link(runtime.deps, runtime.agent, named, wish)
 
 
 def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: bool) -> Wish:
