@@ -26,7 +26,7 @@ from skyswarm.messages.note import Checkpoint, NoteKey, SignedNote
 from skyswarm.messages.repository import StatementsPage
 from skyswarm.messages.requests import SubmitReply, SubmitRequest
 from skyswarm.messages.statements import Vouch, parse_signed, payload_type
-from skyswarm.usecases import repos, repository, sync
+from skyswarm.usecases import receiving, repos, repository, sync, views
 from skyswarm.usecases.logreading import FROZEN, PROMISE
 from skyswarm.usecases.lookup import locate
 from tests.support.inprocess import DAY, Answer, Party, World, honest, row
@@ -390,6 +390,23 @@ def test_attack_forged_statement_in_my_name_does_not_take_my_next_number(world: 
     assert mine.statement.iss == bob.id
     with pytest.raises(ConflictError):
         bob.deps.statements.extend(bob.id, row(forged, world.now))
+
+
+def test_attack_forged_statement_in_my_name_handed_to_me_does_not_take_my_next_number(world: World) -> None:
+    """Brought to the agent itself: as the proof of a request, or to its own door, by anyone at all."""
+    bob, mallory = world.agent("bob"), world.agent("mallory")
+    forged = seal(
+        payload_type("vouch"), vouch_for(bob, 1).payload(), mallory.deps.keys.current(mallory.id)
+    ).dump()
+    assert views.learn(bob.deps, bob.id, [forged, row_of(mallory)]) == 1
+    body = SubmitRequest((forged,)).dump()
+    (outcome,) = SubmitReply.parse(receiving.deliver(bob.deps, bob.id, body, repository.VOUCH_KINDS)).results
+    assert outcome.code == SignatureError.code
+    assert bob.statements() == [bob.id, mallory.id]
+    mine = views.issue(
+        bob.deps, bob.id, lambda seq, prev, seen: replace(vouch_for(bob, 2), seq=seq, prev=prev)
+    )
+    assert mine.id == bob.statements()[-1]
 
 
 def test_attack_sequence_fast_forward_is_not_stored(world: World) -> None:

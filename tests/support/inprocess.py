@@ -185,7 +185,7 @@ def honest(party: Party, quotas: repository.Quotas = repository.QUOTAS) -> Answe
             case "GET", "lookup", key:
                 return repository.lookup(deps, repo, key, deps.clock())
             case "GET", "statements" if "issuer" in query:
-                return repository.chain(deps, repo, query["issuer"], int(query["after_seq"]) + 1)
+                return repository.chain(deps, repo, query["issuer"], int(query["seq"]))
             case "GET", "statements":
                 return repository.statements(deps, repo, int(query["after"]), int(query["limit"]))
             case "GET", "checkpoint":

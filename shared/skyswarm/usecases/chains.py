@@ -96,3 +96,13 @@ def store_genuine(deps: Deps, tenant: str, rows: Sequence[StatementRow]) -> list
         deps.statements.append(tenant, new)
         have |= {row.id for row in new}
     return [row for row in rows if row.id in have]
+
+
+def keep(deps: Deps, tenant: str, rows: Sequence[StatementRow]) -> dict[str, int]:
+    """Store what others handed us, unverified, except in our own name, where it must be genuine: a forged statement
+    would take the number of our next one. The positions of what is stored, by id."""
+    own = sorted((row for row in rows if row.issuer == tenant), key=lambda row: row.seq)
+    kept = [row for row in rows if row.issuer != tenant] + store_genuine(deps, tenant, own)
+    return (
+        dict(zip((row.id for row in kept), deps.statements.append(tenant, kept), strict=True)) if kept else {}
+    )

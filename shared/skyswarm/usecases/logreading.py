@@ -28,7 +28,7 @@ from skyswarm.ports.records import StatementRow
 from skyswarm.trust import tlog
 from skyswarm.trust.tlog import Frontier
 from skyswarm.usecases import repos, wire
-from skyswarm.usecases.chains import replayed, store_genuine
+from skyswarm.usecases.chains import keep, replayed, store_genuine
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.loghead import HEAD, entry_of, origin_of
 from skyswarm.usecases.repos import Mine, Repo, State, parse_repo
@@ -190,7 +190,7 @@ def _introduce(deps: Deps, agent: str, repo: Repo) -> None:
     """Learn the repository's own chain from itself: it certifies itself, its id being in the address."""
     seq = 0
     while True:
-        body = wire.get(deps, f"{repo.url}/v1/statements?issuer={repo.id}&after_seq={seq - 1}")
+        body = wire.get(deps, f"{repo.url}/v1/statements?issuer={repo.id}&seq={seq}")
         page = StatementsPage.parse(body)
         brought = [row_of(parse_signed(one), deps.clock()) for one in page.statements]
         if any(row.issuer != repo.id for row in brought):
@@ -216,13 +216,8 @@ def _page(deps: Deps, agent: str, repo: Repo, start: int, size: int) -> dict[str
     now = deps.clock()
     page = {one: _row(envelope, now) for one, envelope in zip(ids, envelopes, strict=True)}
     rows = [row for row in page.values() if row is not None]
-    deps.statements.append(agent, [row for row in rows if row.issuer != agent])
-    # In our own name only what is truly ours: a forged one would take the number of our next statement.
-    own = sorted((row for row in rows if row.issuer == agent), key=lambda row: row.seq)
-    stored = {row.id for row in store_genuine(deps, agent, own)}
-    return {
-        one: None if row and row.issuer == agent and one not in stored else row for one, row in page.items()
-    }
+    stored = keep(deps, agent, rows)
+    return {one: row if one in stored else None for one, row in page.items()}
 
 
 def _row(envelope: bytes, now: float) -> StatementRow | None:

@@ -114,7 +114,7 @@ def _checked(deps: Deps, agent: str, repo: Repo, key: str, row: AnnounceRequest)
     if not chain and not deps.statements.of(agent, event.iss, 0, 1):
         page = wire.get(
             deps,
-            f"{repo.url}/v1/statements?issuer={event.iss}&after_seq=-1",
+            f"{repo.url}/v1/statements?issuer={event.iss}&seq=0",
             timeout=deps.limits.lookup_timeout,
         )
         chain = StatementsPage.parse(page).statements

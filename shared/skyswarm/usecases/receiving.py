@@ -6,9 +6,10 @@ concerns it: chains of those it trusts, and of whoever vouches for it. The rest 
 
 from __future__ import annotations
 
-from skyswarm.errors import NotTrustedError, QuotaError, RequestError, TooLargeError
+from skyswarm.errors import NotTrustedError, QuotaError, RequestError, SignatureError, TooLargeError
 from skyswarm.messages.requests import Outcome, SubmitReply, SubmitRequest
 from skyswarm.messages.statements import Announce, Distrust, Revoke, Signed, Vouch, parse_signed
+from skyswarm.usecases.chains import keep
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.views import row_of, viewing
 
@@ -45,15 +46,16 @@ def deliver(deps: Deps, agent: str, body: bytes, kinds: frozenset[str]) -> bytes
         deps.meters.add(agent, f"delivered/{int(now) // 60}", len(brought), PER_MINUTE)
     except QuotaError as error:
         raise QuotaError("too many statements in this minute", advice="Hand them to a repository.") from error
-    rows = [row_of(one, now) for one in brought if one.statement.iss in welcome]
-    places = iter(deps.statements.append(agent, rows))
-    results = tuple(
-        Outcome(next(places))
-        if one.statement.iss in welcome
-        else Outcome(None, NotTrustedError.code, "not about me")
-        for one in brought
-    )
-    return SubmitReply(results).dump()
+    places = keep(deps, agent, [row_of(one, now) for one in brought if one.statement.iss in welcome])
+    return SubmitReply(tuple(_outcome(one, places, agent) for one in brought)).dump()
+
+
+def _outcome(signed: Signed, places: dict[str, int], agent: str) -> Outcome:
+    if signed.id in places:
+        return Outcome(places[signed.id])
+    if signed.statement.iss == agent:
+        return Outcome(None, SignatureError.code, "in my name, but not by me")
+    return Outcome(None, NotTrustedError.code, "not about me")
 
 
 def _names(signed: Signed, agent: str) -> bool:

@@ -28,15 +28,20 @@ def tend(
 ) -> float:
     """Pull, push and announce at every repository that is not resting; when to call again (Unix s).
 
-    With an executor they are tended side by side, so that a dead one slows none. Errors are remembered in each State.
+    With an executor they are tended side by side, so that a dead one slows none; it may be the very one that this runs
+    in. Errors are remembered in each State.
     """
     awake = repos.awake(deps, agent, tuple(parse_repo(url) for url in urls))
     if executor is None:
         for repo in awake:
             _tend(deps, agent, repo)
     else:
-        for future in [executor.submit(_tend, deps, agent, repo) for repo in awake]:
-            future.result()
+        started = [(repo, executor.submit(_tend, deps, agent, repo)) for repo in awake]
+        for repo, future in started:
+            if future.cancel():  # no thread was free: we are one
+                _tend(deps, agent, repo)
+            else:
+                future.result()
     if endpoint is None:  # never served yet: nobody could reach what would be announced
         return deps.clock() + deps.limits.announce_ttl / 2
     return announce_all(deps, agent, urls, endpoint)

@@ -18,7 +18,9 @@ from skyswarm.messages.statements import Head, Logged, Seen, Signed, parse_signe
 from skyswarm.ports.records import StatementRow
 from skyswarm.ports.system import Signer
 from skyswarm.trust.view import TrustView
+from skyswarm.usecases.chains import keep
 from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.repos import held_checkpoints, places
 
 _READ = 1000
 _MOST_VIEWS = 256
@@ -30,6 +32,8 @@ T = TypeVar("T", bound=Logged)
 class _Kept:
     view: TrustView
     position: int = 0
+    placed: dict[str, int] = field(default_factory=dict)
+    """By log origin, where the next positions to give to the view are: cuts are judged by them."""
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -50,6 +54,9 @@ def viewing(deps: Deps, agent: str) -> Iterator[TrustView]:
             kept.position = rows[-1].position + 1
             if len(rows) < _READ:
                 break
+        for statement, origin, index in places(deps, agent, kept.placed):
+            kept.view.place([(statement, origin, index)])
+            kept.placed[origin] = index + 1
         for issuer in kept.view.wants(deps.clock()):
             kept.view.offer(deps.statements.of(agent, issuer, 0, 10 * _READ))
         yield kept.view
@@ -69,11 +76,9 @@ def row_of(signed: Signed, received: float) -> StatementRow:
 
 
 def learn(deps: Deps, agent: str, envelopes: Sequence[bytes]) -> int:
-    """Store statements that somebody handed us, unverified: the view verifies what its chains reach. Returns how many."""
-    rows = [row_of(parse_signed(one), deps.clock()) for one in envelopes]
-    if rows:
-        deps.statements.append(agent, rows)
-    return len(rows)
+    """Store statements that somebody handed us, unverified (the view verifies what its chains reach) unless they are in
+    our own name. Returns how many."""
+    return len(keep(deps, agent, [row_of(parse_signed(one), deps.clock()) for one in envelopes]))
 
 
 def own_head(deps: Deps, agent: str) -> Head:
@@ -89,8 +94,6 @@ def own_head(deps: Deps, agent: str) -> Head:
 
 def seen(deps: Deps, agent: str) -> tuple[Seen, ...]:
     """The newest checkpoints that the agent holds, for a statement's `seen`."""
-    from skyswarm.usecases.repos import held_checkpoints  # repos needs nothing of this file; sync needs both
-
     return held_checkpoints(deps, agent)[:8]
 
 

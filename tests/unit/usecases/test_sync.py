@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from skyswarm.errors import RepositoryError, RepositoryUnreachableError
-from skyswarm.usecases import repos, sync
+from skyswarm.messages.statements import Vouch
+from skyswarm.usecases import repos, sync, views
 from skyswarm.usecases.lookup import locate
-from tests.support.inprocess import Party, World
+from tests.support.inprocess import DAY, Party, World
 
 MANIFEST = hashlib.sha256(b"a manifest").hexdigest()
 
@@ -219,3 +220,36 @@ def test_a_tenant_that_serves_a_log_never_reads_another_into_it() -> None:
     world.call("GET", f"{one.url}/v1/checkpoint", b"", {}, timeout=1, limit=10_000)
     with pytest.raises(RepositoryError):
         sync.pull(one.deps, one.id, other.url)
+
+
+def test_a_round_inside_the_only_thread_of_its_own_pool_ends() -> None:
+    world = World()
+    one, two = world.repository("one"), world.repository("two")
+    alice = world.agent("alice")
+    with ThreadPoolExecutor(1) as pool:
+        urls = [one.url, two.url]
+        pool.submit(sync.tend, alice.deps, alice.id, urls, alice.url, pool).result(timeout=30)
+    assert alice.id in one.statements() and alice.id in two.statements()
+
+
+def test_positions_in_logs_reach_the_trust_view_so_that_cuts_are_judged_by_them() -> None:
+    """Alice keeps carol's vouch for bob and cuts off what carol logs later, by the position in the repository's log."""
+    world = World()
+    repo = world.repository("repo")
+    alice, bob, carol, dora = (world.agent(name) for name in ("alice", "bob", "carol", "dora"))
+    carol.vouch(bob)
+    tend_at(repo, carol, bob, dora)
+    cut = ((f"skyswarm/{repo.id}", repo.deps.statements.count(repo.id) - 1),)
+    now = int(world.now)
+    alice.extend(Vouch(*alice.next(), carol.id, ("fetch",), 2, None, now, now + DAY, cut))
+    carol.vouch(dora)
+    tend_at(repo, carol)
+    tend_at(repo, alice)
+    with views.viewing(alice.deps, alice.id) as view:
+        assert view.evaluate(bob.id, "fetch", world.now).trusted
+        assert not view.evaluate(dora.id, "fetch", world.now).trusted
+
+
+def tend_at(repo: Party, *parties: Party) -> None:
+    for party in parties:
+        sync.tend(party.deps, party.id, [repo.url], party.url)
