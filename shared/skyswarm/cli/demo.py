@@ -26,7 +26,7 @@ from typing import Any
 
 from skyswarm.cli import human
 from skyswarm.cli.frame import Cli
-from skyswarm.errors import NoSourceError, SetupError, SkyError
+from skyswarm.errors import SetupError, SkyError
 
 NAMES = ("repo", "alice", "bob", "carol")
 CHUNK = 8 * 1024 * 1024
@@ -72,6 +72,7 @@ class Stage:
         self.cli.line(text)
 
 
+_LEFT_OUT = ("--exclude", "site-packages", "--exclude", "dist-packages", "--exclude", "__pycache__")
 _SKYSWARM = (sys.executable, "-m", "skyswarm.cli.main")
 
 
@@ -97,7 +98,7 @@ def run(cli: Cli, *, file: Path | None, size: int, keep: bool, folder: Path | No
         shares = _share(stage, library, file, size)
         results = [_transfer(stage, *one) for one in shares]
         _receipts(stage)
-        _prune(stage, shares[0][0])
+        _prune(stage)
         _table(stage, results)
 
 
@@ -152,7 +153,7 @@ def _share(stage: Stage, library: Path, file: Path | None, size: int) -> list[tu
     for name, path in (("python-library", library), ("large-file", file)):
         out = stage.folder / f"{name}.manifest.json"
         began = time.monotonic()
-        made = stage.run("alice", "share", str(path), "--name", name, "--manifest-out", str(out))
+        made = stage.run("alice", "share", str(path), "--name", name, *_LEFT_OUT, "--manifest-out", str(out))
         took = max(0.001, time.monotonic() - began)
         stage.say(
             f"    {made['files']} files, {human.size(made['bytes'])} hashed and signed in {took:.1f} s"
@@ -208,18 +209,23 @@ def _receipts(stage: Stage) -> None:
         stage.say(f"    {one['id'][:12]}…  {human.size(one['bytes'])}  signed by both")
 
 
-def _prune(stage: Stage, name: str) -> None:
+def _prune(stage: Stage) -> None:
     stage.say("\n6. Carol revokes bob. What hung on him is pruned too.")
     stage.run("carol", "revoke", "bob", "--reason", "no longer with us")
     _until(stage, "the revocation reached alice", lambda: not _why(stage, "bob")["trusted"])
     for other in ("bob", "dave"):
         stage.say(f"  alice sees {other}: {_why(stage, other)['reason']}")
-    manifest = stage.folder / f"{name}.manifest.json"
-    target = f"home:/again-{name}"
-    said = stage.run("bob", "get", str(manifest), target, "--yes", may_fail=True)
+    stage.say("  Alice shares one more file; bob has its link and asks.")
+    later = stage.folder / "later.txt"
+    later.write_text("what bob may not have any more\n")
+    made = stage.run("alice", "share", str(later))
+    said = stage.run("bob", "get", made["link"], "home:/", "--yes", may_fail=True)
     error = said.get("error") or {}
-    if not str(error.get("code", "")).startswith("SKY-"):
-        raise NoSourceError("bob's next fetch was not refused")
+    if (
+        error.get("code") not in ("SKY-211", "SKY-312")
+        or (stage.home("bob") / "storage" / "later.txt").exists()
+    ):
+        raise DemoFailedError(f"bob's next fetch was not refused: {said}")
     stage.say(f"    refused: {error['code']} {error['message']}")
 
 
@@ -240,7 +246,8 @@ def _table(stage: Stage, results: Sequence[dict[str, Any]]) -> None:
                 "both signed",
             )
         )
-    stage.cli.table(("share", "files", "bytes", "pieces", "MB/s", "verified", "chain", "receipts"), rows)
+    head = ("SHARE", ">FILES", ">BYTES", ">PIECES", ">MB/s", "VERIFIED", "CHAIN", "RECEIPTS")
+    stage.cli.table(head, rows)
     stage.say(f"\nNothing is left running. Look around in {stage.folder}:")
     stage.say("  bob/inbox/*.status.json   what bob's bucket says      bob/storage/   what he got")
     stage.say("  */log/*.jsonl             what each process did       *.out          what it printed")
