@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from skyswarm import __version__
 from skyswarm.edge.http import App, Request, Response
 from skyswarm.edge.objects import serve_object
 from skyswarm.edge.runtime import Runtime
 from skyswarm.errors import RequestError, SkyError, TooLargeError, UnknownRouteError
-from skyswarm.messages.httpsig import check_request
+from skyswarm.messages.httpsig import Checked, check_request
 from skyswarm.messages.requests import FetchRequest
 from skyswarm.usecases import receiving, receipts, repository, serving
 from skyswarm.usecases.deps import Deps
@@ -46,6 +46,21 @@ class Call:
     query: Mapping[str, str]
     tell: Callable[..., None]
 
+    def checked(self) -> Checked:
+        """Who signed this request. A gateway may have rewritten the authority: the one we announce counts too."""
+        request, announced = self.request, spreading.endpoint_of(self.deps, self.agent)
+        authorities = [request.authority, urlsplit(announced).netloc] if announced else [request.authority]
+        return check_request(
+            request.method,
+            tuple(dict.fromkeys(authorities)),
+            request.path,
+            request.query,
+            request.headers,
+            request.body,
+            self.agent,
+            self.deps.clock(),
+        )
+
     def number(self, name: str, default: int, most: int = 2**53 - 1) -> int:
         """A query parameter that is a plain number."""
         text = self.query.get(name, str(default))
@@ -55,12 +70,8 @@ class Call:
 
 
 def _fetch_piece(call: Call) -> Response:
-    request, deps = call.request, call.deps
-    checked = check_request(
-        request.method, request.authority, request.path, request.query, request.headers, request.body,
-        call.agent, deps.clock(),
-    )  # fmt: skip
-    asked = FetchRequest.parse(request.body)
+    deps, checked = call.deps, call.checked()
+    asked = FetchRequest.parse(call.request.body)
     try:
         reply = serving.fetch_piece(deps, call.agent, checked, asked)
     except SkyError as error:
@@ -79,12 +90,9 @@ def _fetch_piece(call: Call) -> Response:
 
 
 def _receipt(call: Call) -> Response:
-    request = call.request
-    checked = check_request(
-        request.method, request.authority, request.path, request.query, request.headers, request.body,
-        call.agent, call.deps.clock(),
-    )  # fmt: skip
-    return Response(200, JSON, receipts.take_receipt(call.deps, call.agent, checked, request.body))
+    return Response(
+        200, JSON, receipts.take_receipt(call.deps, call.agent, call.checked(), call.request.body)
+    )
 
 
 def _announce(call: Call) -> Response:
