@@ -21,7 +21,7 @@ from skyswarm.edge.runtime import Runtime
 from skyswarm.errors import RequestError, SkyError, TooLargeError, UnknownRouteError
 from skyswarm.messages.httpsig import Checked, check_request
 from skyswarm.messages.requests import FetchRequest
-from skyswarm.usecases import receiving, receipts, repository, serving
+from skyswarm.usecases import receipts, receiving, repository, serving, spreading
 from skyswarm.usecases.deps import Deps
 
 MAX_BODY = 256 * 1024
