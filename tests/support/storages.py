@@ -24,9 +24,10 @@ class Rig:
         self.folder = folder
         self.base = f"http://127.0.0.1:1/a/{AGENT}"
         self.now: Callable[[], float] = time.time
+        self.secret = SECRET
 
     def presigner(self) -> Presigner:
-        return Presigner(SECRET, self.base, self.now)
+        return Presigner(self.secret, self.base, self.now)
 
     def open(self, name: str = "main") -> Storage:
         raise NotImplementedError
@@ -39,9 +40,8 @@ class MemoryRig(Rig):
 
     def open(self, name: str = "main") -> Storage:
         if name not in self._made:
-            presigner = self.presigner()
             self._made[name] = MemoryStorage(
-                name, presigner, time.time, siblings=self._made.get, capacity=1 << 30
+                name, self.presigner(), time.time, siblings=self._made.get, capacity=1 << 30
             )
         return self._made[name]
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import email.utils
 import errno
+import fcntl
 import os
 import socket
+import sys
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,9 +72,26 @@ class Connection:
         self._keep = True
         self._answered: tuple[str, str, int, float] | None = None  # method, path, status, when it began
         self._sent = 0
+        self._queued = 0
         self._last = float("inf")
         self.deadline = time.monotonic() + limits.head
-        """On the monotonic clock; past it the server shuts the socket down."""
+        """On the monotonic clock; past it the server asks `overdue`."""
+
+    def overdue(self, now: float) -> bool:
+        """Whether the client has had its time. Asked by another thread than the owner's.
+
+        The system says that a socket can be written to only when a third of its buffer is free, which can take a
+        slow reader a minute: an answer also makes progress while less and less of it is left in that buffer.
+        """
+        if self.deadline > now:
+            return False
+        if self._queued and now < self._last:
+            left = _unsent(self.sock)
+            if 0 < left < self._queued:
+                self._queued = left
+                self._progress()
+                return False
+        return True
 
     @property
     def idle(self) -> bool:
@@ -186,11 +206,13 @@ class Connection:
             while file is not None and self._position < end:
                 self._moved(self._send_file(file.fd, min(_SEND, end - self._position)))
         except BlockingIOError:
+            self._queued = _unsent(self.sock)
             return False
         return True
 
     def _moved(self, count: int) -> None:
         self._sent += count
+        self._queued = 0
         if self._out:
             self._out = self._out[count:]
         elif count:
@@ -226,3 +248,11 @@ class Connection:
 
     def _progress(self) -> None:
         self.deadline = min(self._last, time.monotonic() + self._limits.stall)
+
+
+def _unsent(sock: socket.socket) -> int:
+    """Bytes that the system still has and the other side has not acknowledged (SIOCOUTQ); 0 when it is closed."""
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):
+        return 0

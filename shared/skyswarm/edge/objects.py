@@ -77,8 +77,8 @@ def _select(found: Object, request: Request) -> tuple[int, dict[str, str], int, 
     if asked is None or asked[0] == "bytes=-" or request.headers.get("if-range", etag) != etag:
         return 200, headers, 0, found.size
     if asked[1]:
-        first, last = int(asked[1]), int(asked[2] or found.size)
-        if last < first:
+        first, last = int(asked[1]), int(asked[2]) if asked[2] else found.size
+        if asked[2] and last < first:
             return 200, headers, 0, found.size
     else:
         first, last = max(0, found.size - int(asked[2])), found.size

@@ -176,11 +176,12 @@ class Server:
                 self._epoll.modify(self._listener.fileno(), _LISTEN)
 
     def _look_after(self) -> None:
-        """Shut down, once a second, what is past its deadline; its owner then closes it."""
-        while not self._stopped.wait(1.0):
+        """Shut down, about once a second, what is past its deadline; its owner then closes it."""
+        limits = self._limits
+        while not self._stopped.wait(min(1.0, limits.idle / 2, limits.head / 2, limits.stall / 2)):
             now = time.monotonic()
             for connection in list(self._connections.values()):
-                if connection.deadline < now:
+                if connection.overdue(now):
                     with suppress(OSError):
                         connection.sock.shutdown(socket.SHUT_RDWR)
             self._resume()

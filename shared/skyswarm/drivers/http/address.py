@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from skyswarm.errors import SourceUnreachableError
 
@@ -19,7 +19,7 @@ METADATA = frozenset(
 )
 """Where clouds hand credentials to whoever asks from inside."""
 
-_NAT64 = ip_network("64:ff9b::/96")
+_OLD = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))  # NAT64, "IPv4-compatible"
 _CONNECT = 10.0
 
 
@@ -35,6 +35,8 @@ class AddressPolicy:
         found = _inner(ip_address(address.partition("%")[0]))
         if found in METADATA or found.is_link_local or found.is_multicast or found.is_unspecified:
             return False
+        if isinstance(found, IPv4Address) and found.is_reserved:
+            return False  # 240.0.0.0/4 with the broadcast address
         return found.is_global or (self.allow_private and (found.is_private or found.is_loopback))
 
     def connect(self, host: str, port: int, timeout: float) -> socket.socket:
@@ -64,7 +66,7 @@ class AddressPolicy:
 def _inner(found: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """The IPv4 address that an IPv6 one stands for, if it does."""
     if isinstance(found, IPv6Address):
-        if found in _NAT64:
+        if any(found in network for network in _OLD) and int(found) > 1:
             return IPv4Address(int(found) & 0xFFFFFFFF)
         return found.ipv4_mapped or found.sixtofour or found
     return found
