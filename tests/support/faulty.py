@@ -52,7 +52,7 @@ class Faulty:
                 self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 faulty._answer(self)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *args: object) -> None:
                 """Quiet."""
 
         class Threaded(socketserver.ThreadingTCPServer):
