@@ -86,30 +86,30 @@ def libtorrent(path: str) -> None:
 
 
 def entries() -> None:
-    """A share of many small files: written as pages and read again. Prints entries per second of both."""
+    """A share of many small files: written as pages and read again. Prints entries per CPU second of both."""
     hashed = hash_file(lambda offset, length: iter([memoryview(b"x")]), 1)
     files = []
     for number in range(ENTRIES):
         path = SharePath.parse(f"lib/python3.11/site-packages/package{number // 50}/module_{number}.py")
         files.append(FileEntry.of(path, hashed, 1_700_000_000 + number)[0])
     stored: dict[str, bytes] = {}
-    start = time.perf_counter()
+    start = time.process_time()
     writer = PageWriter(lambda name, data, count: stored.__setitem__(name, data), stored.__setitem__)
     for entry in files:
         writer.add(entry)
     totals = writer.close()
-    written = time.perf_counter()
+    written = time.process_time()
     assert sum(len(page.files) for page in read_pages(totals, stored.__getitem__)) == ENTRIES
-    print(json.dumps([ENTRIES / (written - start), ENTRIES / (time.perf_counter() - written)]))
+    print(json.dumps([ENTRIES / (written - start), ENTRIES / (time.process_time() - written)]))
 
 
 def paths() -> None:
-    """A million paths in the set that finds clashes. Prints paths per second."""
-    start = time.perf_counter()
+    """A million paths in the set that finds clashes. Prints paths per CPU second."""
+    start = time.process_time()
     seen = PathSet()
     for number in range(1_000_000):
         seen.add(SharePath.parse(f"photos/{number // 1000}/{number}.jpg"))
-    print(len(seen) / (time.perf_counter() - start))
+    print(len(seen) / (time.process_time() - start))
 
 
 def make(path: str) -> None:
@@ -167,6 +167,7 @@ def hashing(folder: Path) -> list[Row]:
     """The file hashed by everybody, and who is how far ahead of whom."""
     path = folder / "bench_pieces.bin"
     contender("make", str(path))
+    load = os.getloadavg()[0]
     seconds: dict[str, list[float]] = {}
     cpus: dict[str, list[float]] = {}
     peaks: dict[str, float] = {}
@@ -215,6 +216,18 @@ def hashing(folder: Path) -> list[Row]:
         }
         for name in names
     ]
+    # Wall time tells what a quiet machine does. Where others run too, the CPU ratio is what can still be
+    # believed.
+    cpu = statistics.median(cpus["plain"]) / statistics.median(cpus["ours"])
+    rows.append(
+        {
+            "name": "ours: CPU of plain SHA-256 over ours, starts included",
+            "value": cpu,
+            "unit": "x",
+            "ratio": cpu,
+        }
+    )
+    rows.append({"name": "load of the machine before the first round", "value": load, "unit": "runnable"})
     rows.append(
         _bar("of plain SHA-256 times the cores", median["plain"] / THREADS / median["ours"], ">=", 0.75)
     )
@@ -275,7 +288,7 @@ def records() -> list[Row]:
         row = {
             "name": f"{ENTRIES:,} entries {text}",
             "value": value,
-            "unit": "entries/s",
+            "unit": "per CPU s",
             "ratio": value / 30_000,
         }
         rows.append({**row, "bar": "> 30,000/s", "ok": value > 30_000})
@@ -283,7 +296,7 @@ def records() -> list[Row]:
     row = {
         "name": "1,000,000 paths checked for clashes",
         "value": float(out),
-        "unit": "paths/s",
+        "unit": "per CPU s",
         "peak_mb": peak,
     }
     rows.append(
