@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from skyswarm.errors import RepositoryError, RepositoryUnreachableError
-from skyswarm.messages.statements import Vouch
+from skyswarm.messages.dsse import seal
+from skyswarm.messages.keys import commitment, did_key
+from skyswarm.messages.statements import Rotate, Vouch, parse_signed, payload_type
 from skyswarm.usecases import repos, sync, views
 from skyswarm.usecases.lookup import locate
-from tests.support.inprocess import DAY, Party, World
+from tests.support.inprocess import DAY, Party, World, row
 
 MANIFEST = hashlib.sha256(b"a manifest").hexdigest()
 
@@ -253,3 +255,22 @@ def test_positions_in_logs_reach_the_trust_view_so_that_cuts_are_judged_by_them(
 def tend_at(repo: Party, *parties: Party) -> None:
     for party in parties:
         sync.tend(party.deps, party.id, [repo.url], party.url)
+
+
+def test_a_rotation_that_replaces_what_was_logged_already_is_handed_in() -> None:
+    """The owner takes the chain back from its inception on; the log has a statement with that number already."""
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    alice.vouch(bob)
+    tend_at(repo, alice)
+    assert repos.state(alice.deps, alice.id, repo.id).mine == 2
+    keys = alice.deps.keys
+    new = keys.upcoming(alice.id)
+    event = Rotate(alice.id, 1, alice.id, did_key(new.public), commitment(keys.following(alice.id)))
+    signed = parse_signed(seal(payload_type("rotate"), event.payload(), new).dump())
+    alice.deps.statements.append(alice.id, [row(signed, world.now)])
+    assert sync.push(alice.deps, alice.id, repo.url) == 1
+    assert event.id in repo.statements()
+    tend_at(repo, alice)
+    assert repos.state(alice.deps, alice.id, repo.id).mine == 2
+    assert sync.push(alice.deps, alice.id, repo.url) == 0
