@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,3 +44,13 @@ def exchange(server: Server, data: bytes) -> bytes:
     with raw(server) as sock:
         sock.sendall(data)
         return until_closed(sock)
+
+
+def soon(check: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether `check` comes true in time; looked at every few milliseconds."""
+    end = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True

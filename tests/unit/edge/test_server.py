@@ -18,7 +18,7 @@ from skyswarm.edge.connection import Limits
 from skyswarm.edge.http import FileRange, Request, Response
 from skyswarm.edge.server import Server
 from skyswarm.errors import PortInUseError, SetupError
-from tests.support.served import exchange, raw, serving, until_closed
+from tests.support.served import exchange, raw, serving, soon, until_closed
 
 CLOSE = b"Connection: close\r\n\r\n"
 
@@ -27,15 +27,6 @@ def echo(request: Request) -> Response:
     return Response(
         200, {"Content-Type": "text/plain"}, f"{request.method} {request.path} ".encode() + request.body
     )
-
-
-def soon(check: Callable[[], bool], seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def test_one_request() -> None:
@@ -149,8 +140,7 @@ def test_a_slow_reader_that_goes_on_is_served_and_one_that_stops_is_not(tmp_path
                 min(32 << 10, 5000 + int((time.monotonic() - began) * (2 << 20)) - len(got))
             ):
                 got += chunk
-                while len(got) > (time.monotonic() - began) * (2 << 20):
-                    time.sleep(0.005)
+                soon(lambda: len(got) <= (time.monotonic() - began) * (2 << 20))
             assert got.endswith(data[10:-10])
             assert time.monotonic() - began > 1.5
             with suppress(ConnectionError):
@@ -204,9 +194,9 @@ def test_a_head_that_trickles_is_closed() -> None:
     with serving(echo, limits=QUICK) as server, raw(server) as sock:
         began = time.monotonic()
         with pytest.raises(ConnectionError):
-            while time.monotonic() - began < 5:
+            for beat in range(250):
                 sock.sendall(b"x")
-                time.sleep(0.02)
+                soon(lambda: time.monotonic() > began + 0.02 * beat)  # noqa: B023 - used up in this round
 
 
 def test_idle_and_slow_connections_hold_no_thread() -> None:
