@@ -6,42 +6,36 @@ source costs that source; only the destination, the user's own limits and a lost
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from skyswarm.errors import (
     AbsentError,
     CancelledError,
     ConflictError,
-    CostCapError,
     DestinationConflictError,
     DestinationFullError,
     ForbiddenError,
     LeaseLostError,
-    LinkExpiredError,
-    NoSourceError,
     PieceMismatchError,
-    QuotaError,
     SkyError,
     SourceChangedError,
-    SourceRefusedError,
     StorageFullError,
     UnavailableError,
 )
 from skyswarm.messages import canonical
 from skyswarm.messages.manifest import FileEntry, Manifest
-from skyswarm.messages.requests import FetchReply, Want
 from skyswarm.pieces.digest import PieceDigest, unpack_all
 from skyswarm.pieces.hasher import verified
 from skyswarm.pieces.size import piece_span
-from skyswarm.ports.records import Batch, HeldFile, Tally
+from skyswarm.ports.records import Batch, HeldFile
 from skyswarm.ports.storage import ANY_VERSION, Storage
-from skyswarm.usecases import asking, jobs
+from skyswarm.usecases import jobs
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.entries import conflict, entries, note_failure, packed
 from skyswarm.usecases.jobs import ACTIVE, Job
-from skyswarm.usecases.plan import destination, drop
+from skyswarm.usecases.plan import destination
+from skyswarm.usecases.relay import FetchFault, Gains, Item, Relay
 
 MAX_PLAN = 1 << 20
 MAX_RENEWALS = 3
@@ -52,85 +46,33 @@ ROOM = "What is verified stays. Make room, then `skyswarm resume`."
 T = TypeVar("T")
 
 
-class NotNow(SkyError):
-    """No source is awake: come back at `at` (Unix s). Never leaves this package."""
-
-    code, status, retryable = "SKY-310", 503, True
-
-    def __init__(self, at: float, why: str) -> None:
-        super().__init__(why or "every source rests after a failure")
-        self.at = at
-
-
-class _FetchFault(Exception):
-    """A fault of the source while the sink was reading from it, kept apart from faults of the sink."""
-
-    def __init__(self, error: SkyError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-@dataclass(slots=True)
-class Gains:
-    """What this holder of the batch achieved so far."""
-
-    files: int = 0
-    pieces: int = 0
-    bytes: int = 0
-    held: int = 0
-    failed: int = 0
-    wasted: int = 0
-    sources: dict[str, list[int]] = field(default_factory=dict)
-
-    def tally(self) -> Tally:
-        return Tally(
-            done=1,
-            files=self.files,
-            pieces=self.pieces,
-            bytes=self.bytes,
-            held_bytes=self.held,
-            failed=self.failed,
-            wasted_bytes=self.wasted,
-        )
-
-    def others(self) -> dict[str, Tally]:
-        return {
-            f"from:{source}": Tally(pieces=n, bytes=size, wasted_bytes=wasted)
-            for source, (n, size, wasted) in self.sources.items()
-        }
-
-    def came(self, source: str, length: int, *, good: bool = True) -> None:
-        """A piece arrived from `source`: verified, or thrown away."""
-        count = self.sources.setdefault(source, [0, 0, 0])
-        count[0] += good
-        count[1] += length if good else 0
-        count[2] += 0 if good else length
-        self.wasted += 0 if good else length
-
-
 class Mover:
     """One leased batch being worked on."""
 
     def __init__(
         self, deps: Deps, agent: str, job: Job, manifest: Manifest, batch: Batch, holder: str
     ) -> None:
-        self.deps, self.agent, self.job, self.manifest = deps, agent, job, manifest
+        self.deps, self.agent, self.manifest = deps, agent, manifest
         self.batch, self.holder = batch, holder
         self.sink: Storage = deps.storages.open(agent, job.storage)
-        self.items: list[list[int | str]] = canonical.loads(batch.plan_json, MAX_PLAN)["items"]
+        self.items: list[Item] = canonical.loads(batch.plan_json, MAX_PLAN)["items"]
         saved = canonical.loads(batch.progress_json, MAX_PLAN)
         self.gains = Gains(wasted=saved.get("wasted", 0), sources=saved.get("sources", {}))
         self.renewed = self.looked = deps.clock()
-        self.grants: dict[str, FetchReply] = {}
-        self.changed: set[tuple[str, int]] = set()
         self.rows: list[HeldFile] = []
+        self.relay = Relay(deps, agent, job, self.items, self.sink.kind, self.gains, self.beat)
+
+    @property
+    def job(self) -> Job:
+        """The newest state seen."""
+        return self.relay.job
 
     # ---- the batch -----------------------------------------------------------------------------
     def run(self) -> None:
         try:
             for number in range(len(self.items)):
                 self.one_item(number)
-        except (SkyError, _FetchFault):
+        except (SkyError, FetchFault):
             self.deps.held.put(self.agent, self.rows)
             self.save(force=True)
             self.deps.transfers.release(self.agent, self.job.id, self.batch.number, self.holder)
@@ -164,7 +106,7 @@ class Mover:
             data = self.from_own(entry)
             if data is None and entry.size:
                 digest = unpack_all(self.packed(entry))[0]
-                data = self.relay(
+                data = self.relay.bring(
                     number, entry, 0, digest, 0, entry.size, lambda chunks: b"".join(map(bytes, chunks))
                 )
             condition = ANY_VERSION if self.job.overwrite else None
@@ -198,7 +140,7 @@ class Mover:
                 def write(chunks: Iterable[memoryview], at: int = index, size: int = length) -> None:
                     self.sink.part(upload, at, pieces[at], size, chunks)
 
-                self.relay(number, entry, index, pieces[index], offset, length, write)
+                self.relay.bring(number, entry, index, pieces[index], offset, length, write)
             self.count(length)
         self.gains.files += first == 0
 
@@ -275,129 +217,6 @@ class Mover:
                 return True
         return False
 
-    # ---- relay -----------------------------------------------------------------------------------
-    def relay(
-        self,
-        number: int,
-        entry: FileEntry,
-        index: int,
-        digest: PieceDigest,
-        offset: int,
-        length: int,
-        write: Callable[[Iterator[memoryview]], T],
-    ) -> T:
-        """Bring one piece from whichever source works. NotNow, NoSourceError, SourceChangedError (from all of them)."""
-        renewals = 0
-        while True:
-            self.beat()
-            source = self.choose(number, length)
-            self.pay(source, length)
-            started = self.deps.clock()
-            try:
-                url = self.url(source, number)
-                chunks = self.deps.fetcher.read(url, offset, length)
-                result = write(self.watched(verified(chunks, digest, length)))
-            except _FetchFault as fault:
-                renewals = self.blame(source, number, entry, index, length, fault.error, renewals)
-                continue
-            except LeaseLostError:
-                self.deps.pace.landed(self.agent, source, length, 0)
-                raise
-            except AbsentError as error:
-                raise LeaseLostError("the upload was finished or given up by another worker") from error
-            self.deps.pace.landed(self.agent, source, length, self.deps.clock() - started)
-            self.gains.came(source, length)
-            return result
-
-    def watched(self, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
-        """Pass the chunks on, renewing the lease, and tell faults of the source from those of the sink."""
-        while True:
-            try:
-                chunk = next(chunks)
-            except StopIteration:
-                return
-            except SkyError as error:
-                raise _FetchFault(error) from error
-            self.beat()
-            yield chunk
-
-    def choose(self, number: int, length: int) -> str:
-        job = self.job
-        names = [one.agent for one in job.active_sources() if (one.agent, number) not in self.changed]
-        if not names:
-            if any(at == number for _, at in self.changed):
-                raise SourceChangedError("the file is no longer at any source as it was published")
-            raise _no_source(job)
-        now = self.deps.clock()
-        chosen = self.deps.pace.choose(self.agent, names, length, now)
-        if chosen is None:
-            at = self.deps.pace.awake_at(self.agent, names)
-            raise NotNow(at, "; ".join(filter(None, (self.deps.pace.why(self.agent, one) for one in names))))
-        return chosen
-
-    def pay(self, source: str, length: int) -> None:
-        """Count what this piece costs before it moves; CostCapError when that would pass the user's cap."""
-        kind = next((one.storage for one in self.job.sources if one.agent == source), "") or self.sink.kind
-        micro = self.deps.prices.piece(kind, self.sink.kind, length)
-        cap = self.job.max_cost
-        if micro or cap >= 0:
-            try:
-                self.deps.meters.add(self.agent, f"cost/{self.job.id}", micro, cap if cap >= 0 else 2**62)
-            except QuotaError as error:
-                self.deps.pace.landed(self.agent, source, length, 0)
-                raise CostCapError(
-                    f"stopped at your ${cap / 1e6:.2f} cap; what is verified is safe",
-                    advice=f"Raise it: skyswarm resume {self.job.id} --max-cost …",
-                ) from error
-
-    def url(self, source: str, number: int) -> str:
-        """The presigned URL of this item's file at that source; one request asks for the whole batch."""
-        reply = self.grants.get(source)
-        try:
-            if reply is None or min(one.expires for one in reply.urls) < self.deps.clock() + EXPIRY_MARGIN:
-                state = next(one for one in self.job.sources if one.agent == source)
-                wants = tuple(
-                    Want(page=int(page), file=int(file), first=int(first), count=int(count))
-                    for page, file, first, count, _ in self.items
-                )
-                reply = self.grants[source] = asking.ask(
-                    self.deps, self.agent, state, self.job.manifest, wants
-                )
-            return reply.urls[reply.wants[number]].url
-        except SkyError as error:
-            raise _FetchFault(error) from error
-
-    def blame(
-        self,
-        source: str,
-        number: int,
-        entry: FileEntry,
-        index: int,
-        length: int,
-        error: SkyError,
-        renewals: int,
-    ) -> int:
-        """What a fault means for its source. Returns how often this piece's URL was renewed."""
-        deps, now = self.deps, self.deps.clock()
-        limits = deps.limits
-        if isinstance(error, LeaseLostError | CancelledError):
-            deps.pace.landed(self.agent, source, length, 0)
-            raise error
-        if isinstance(error, LinkExpiredError) and renewals < MAX_RENEWALS:
-            deps.pace.landed(self.agent, source, length, 0)
-            self.grants.pop(source, None)
-            return renewals + 1
-        deps.pace.failed(self.agent, source, length, now, limits.rest, limits.rest_most, str(error))
-        self.grants.pop(source, None)
-        if isinstance(error, SourceChangedError):
-            self.changed.add((source, number))
-        elif isinstance(error, PieceMismatchError):
-            self.gains.came(source, length, good=False)
-            self.job = strike(deps, self.agent, self.job.id, source, entry.path.text, index)
-        elif asking.refused_for_good(error):
-            self.job = drop(deps, self.agent, self.job.id, source, error)
-        return 0
-
     # ---- lease and progress ----------------------------------------------------------------------
     def beat(self) -> None:
         """Now and then: renew the lease, keep the progress, see whether the user paused or cancelled."""
@@ -405,7 +224,7 @@ class Mover:
         if now - self.looked >= 1.0:
             self.looked = now
             self.save()
-            self.job = jobs.load(self.deps, self.agent, self.job.id)
+            self.relay.job = jobs.load(self.deps, self.agent, self.job.id)
             if self.job.state not in ACTIVE:
                 raise CancelledError(f"the transfer is {self.job.state}")
 
@@ -427,33 +246,3 @@ class Mover:
         except LeaseLostError:
             if not force:
                 raise
-
-
-def strike(deps: Deps, agent: str, transfer: str, source: str, path: str, index: int) -> Job:
-    """One more lie of that source; it is dropped when it has told too many."""
-
-    def step(job: Job) -> Job | None:
-        for one in job.sources:
-            if one.agent == source and one.state == "active":
-                told = replace(one, strikes=one.strikes + 1)
-                if told.strikes >= deps.limits.strikes:
-                    error = PieceMismatchError(
-                        f"piece {index} of {path} did not match its hash, {told.strikes} lies"
-                    )
-                    told = replace(told, state="dropped", code=error.code, reason=error.message)
-                return job.with_source(told)
-        return None
-
-    return jobs.change(deps, agent, transfer, step)
-
-
-def _no_source(job: Job) -> SkyError:
-    dropped = [one for one in job.sources if one.state == "dropped"]
-    why = "; ".join(f"{one.agent[:12]}: {one.code} {one.reason}" for one in dropped)
-    if dropped and all(one.code.startswith("SKY-2") for one in dropped):
-        return SourceRefusedError(
-            why, advice="Ask somebody they trust to vouch for you, then `skyswarm resume`."
-        )
-    return NoSourceError(
-        f"no source is left ({why})", advice="What is verified stays; `skyswarm resume` tries again."
-    )

@@ -27,8 +27,8 @@ from skyswarm.ports.work import Delivery
 from skyswarm.usecases import inbox, jobs, settle, spreading
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.move import move
-from skyswarm.usecases.mover import NotNow
 from skyswarm.usecases.plan import find_sources, plan
+from skyswarm.usecases.relay import NotNow
 
 TRANSFER_KINDS = frozenset({"plan", "move", "settle"})
 MAX_BODY = 16 * 1024
