@@ -181,7 +181,10 @@ def _article(role: str) -> str:
     return "an agent" if role == "agent" else "a repository"
 
 
-def whoami(ctx: typer.Context) -> None:
+def whoami(
+    ctx: typer.Context,
+    endpoint: Annotated[bool, typer.Option("--endpoint", help="With --quiet: print the address.")] = False,
+) -> None:
     """Show your agent's id, which others need to vouch for you.
 
     \b
@@ -199,7 +202,7 @@ def whoami(ctx: typer.Context) -> None:
         f"endpoint  {value['endpoint']}",
         f"key       {value['key']}",
         f"home      {value['home']}",
-        brief=str(value["agent"]),
+        brief=str(value["endpoint" if endpoint else "agent"]),
     )
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from skyswarm.errors import InputError
 
-_NUMBER = r"(\d{1,15}(?:\.\d{1,9})?)"
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)"
 _SIZE = re.compile(rf"{_NUMBER}\s*(?:([kmgtp])(i?)b?|b|bytes)?", re.IGNORECASE)
 _DURATION = re.compile(rf"{_NUMBER}\s*(s|min|m|h|d|w)")
 _MONEY = re.compile(rf"\$?\s*{_NUMBER}\s*(?:usd|\$)?", re.IGNORECASE)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from skyswarm.cli.frame import Cli, Command
-from skyswarm.cli.people import spread, told_lines
+from skyswarm.cli.telling import spread, told_lines
 
 
 def register(app: typer.Typer) -> None:

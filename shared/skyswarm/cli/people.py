@@ -1,7 +1,6 @@
 """`people`, `trust`, `vouch`, `revoke`, `distrust`: who may fetch, along which chain, and the user's own word in it.
 
-Law: commands only ask, call and show. What is signed is told to the repositories: by the process that serves this
-home, or at once from here when none does.
+Law: commands only ask, call and show. What is signed is told to the repositories (telling.py).
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import typer
 
 from skyswarm.cli import human
 from skyswarm.cli.frame import Cli, Command, group
+from skyswarm.cli.telling import hear, spread, told_lines
 from skyswarm.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def show(
         from skyswarm.cli.display import table
 
         if refresh:
-            _hear(cli, runtime)
+            hear(cli, runtime)
         found = everyone(runtime)
         lines = table(
             ("NAME", "AGENT", "MAY", "CHAIN, OR WHY NOT"),
@@ -278,50 +278,3 @@ def checked(scope: str) -> str:
     if scope not in SCOPES:
         raise InputError(f"there is no scope {scope!r}", advice=f"There are: {', '.join(sorted(SCOPES))}.")
     return scope
-
-
-# ---- telling and hearing -------------------------------------------------------------------------
-def spread(cli: Cli, runtime: Runtime) -> dict[str, Any]:
-    """Tell the repositories what was signed. `by`: `process` when the one that serves this home does it in a moment."""
-    if runtime.home.holder() is not None:
-        return {"by": "process", "repos": [], "failed": []}
-    from skyswarm.usecases import repos, sync
-
-    deps, me = runtime.deps, runtime.agent
-    return {"by": "command"} | _each(
-        cli, runtime, repos.known(deps, me), lambda url: sync.push(deps, me, url)
-    )
-
-
-def _hear(cli: Cli, runtime: Runtime) -> None:
-    from skyswarm.usecases import repos, sync
-
-    deps, me = runtime.deps, runtime.agent
-    _each(cli, runtime, repos.known(deps, me), lambda url: sync.pull(deps, me, url))
-
-
-def _each(cli: Cli, runtime: Runtime, known: Any, act: Any) -> dict[str, Any]:
-    """Do it with every repository side by side; a dead one is named and stops nothing."""
-    from skyswarm.errors import SkyError
-
-    running = [(repo.url, runtime.pool.submit(act, repo.url)) for repo in known]
-    done: list[str] = []
-    failed: list[dict[str, str]] = []
-    for url, future in running:
-        try:
-            future.result()
-            done.append(url)
-        except SkyError as error:
-            failed.append({"repo": url, **error.to_json()})
-            cli.hint(f"{url}: {error}")
-    return {"repos": done, "failed": failed}
-
-
-def told_lines(told: dict[str, Any]) -> list[str]:
-    """Who knows about it."""
-    if told["by"] == "process":
-        return []
-    count = len(told["repos"])
-    if not count and not told["failed"]:
-        return ["You use no repository; it goes along with your own requests."]
-    return [f"Told {count} of {human.some(count + len(told['failed']), 'repository')}."]

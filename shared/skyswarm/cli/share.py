@@ -1,4 +1,4 @@
-"""`share`, `shares`, `unshare`: what this agent gives, to whom and until when.
+"""`share`: publish files, tell what it costs, hand out the link.
 
 Law: commands only ask, call and show. The manifest file goes to the home's `outbox/` unless told otherwise: never
 into the folder that is being shared, where the next publishing would find it.
@@ -19,11 +19,11 @@ import typer
 
 from skyswarm.cli import human
 from skyswarm.cli.frame import Cli, Command
+from skyswarm.cli.shares import audience, link_of, row_of
 from skyswarm.errors import InputError
 
 if TYPE_CHECKING:
     from skyswarm.edge.runtime import Runtime
-    from skyswarm.ports.records import Share
     from skyswarm.usecases.publish import Progress, Published
 
 OUTBOX = "outbox"
@@ -32,9 +32,8 @@ _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 
 
 def register(app: typer.Typer) -> None:
-    """Put these commands into the application."""
-    for function in (share, shares, unshare):
-        app.command(cls=Command)(function)
+    """Put this command into the application."""
+    app.command(cls=Command)(share)
 
 
 def share(
@@ -63,6 +62,12 @@ def share(
     extras: Annotated[
         str | None, typer.Option("--with", metavar="LIST", help="More checksums: md5,dropbox,sha256.")
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude", metavar="PATTERN", help="Leave out what matches: '*.tmp', 'cache'. Repeatable."
+        ),
+    ] = None,
     manifest_out: Annotated[
         Path | None,
         typer.Option(
@@ -78,6 +83,7 @@ def share(
     link      skyswarm:5d4f…
     """
     from skyswarm.cli.open import adopt, place
+    from skyswarm.pieces.hasher import EXTRAS
     from skyswarm.usecases import people, repos
     from skyswarm.usecases.publish import Progress, Terms, publish
     from skyswarm.usecases.spreading import soon
@@ -86,6 +92,10 @@ def share(
     ends = human.parse_duration(expires) if expires else 0
     most = human.parse_size(cap) if cap else 0
     more = frozenset(one.strip() for one in extras.split(",")) if extras else frozenset()
+    if unknown := more - EXTRAS:
+        raise InputError(
+            f"there is no checksum {sorted(unknown)[0]!r}", advice=f"There are: {', '.join(sorted(EXTRAS))}."
+        )
     with cli.open() as runtime:
         deps, me = runtime.deps, runtime.agent
         audience = tuple(people.find(deps, me, one) for one in to or ())
@@ -101,6 +111,7 @@ def share(
             cap_bytes=most,
             repos=tuple(one.url for one in repos.known(deps, me)),
             extras=more,
+            exclude=tuple(exclude or ()),
         )
         progress = Progress()
         with _shown(cli, progress):
@@ -109,7 +120,7 @@ def share(
         soon(runtime.deps, runtime.agent)
         file = _write_manifest(runtime, done, manifest_out)
         link = link_of(runtime, done.share, terms.repos)
-        value = _row(done.share, link) | {
+        value = row_of(done.share, link) | {
             "pieces": done.manifest.pieces,
             "manifest_file": str(file),
             "skipped": [{"path": path, "reason": reason} for path, reason in progress.skipped],
@@ -189,14 +200,6 @@ def _write_manifest(runtime: Runtime, done: Published, wanted: Path | None) -> P
     return file
 
 
-def link_of(runtime: Runtime, found: Share, repos: tuple[str, ...]) -> str:
-    """The link of a share. Our own address is in it when it is public, or when no repository could tell it."""
-    from skyswarm.messages.link import MAX_NAME, MAX_REPOS, Link
-
-    at = runtime.endpoint if runtime.config.public_url or not repos else None
-    return Link(found.manifest, found.name[:MAX_NAME], repos[:MAX_REPOS], at).format()
-
-
 def _cost(runtime: Runtime, done: Published) -> dict[str, Any]:
     """Micro-dollars that one copy costs whoever serves it: to the same place, and to elsewhere."""
     deps = runtime.deps
@@ -211,24 +214,6 @@ def _cost(runtime: Runtime, done: Published) -> dict[str, Any]:
         "same_region_micro": total(kind),
         "elsewhere_micro": total("elsewhere"),
         "prices_of": deps.prices.dated,
-    }
-
-
-def _row(found: Share, link: str) -> dict[str, Any]:
-    return {
-        "manifest": found.manifest,
-        "name": found.name,
-        "storage": found.storage,
-        "prefix": found.prefix,
-        "files": found.files,
-        "bytes": found.bytes,
-        "created": int(found.created),
-        "expires": found.expires or None,
-        "audience": list(found.audience),
-        "survive": found.survive,
-        "max_bytes_per_peer": found.cap_bytes or None,
-        "origin": found.origin,
-        "link": link,
     }
 
 
@@ -247,83 +232,7 @@ def _summary(runtime: Runtime, done: Published, value: dict[str, Any], progress:
         lines.append(f"skipped   {progress.skipped_count - MAX_SKIPPED_SHOWN:,} more (--json names them)")
     for one in value["vouched"]:
         lines.append(f"vouched   for {person(runtime, one)}: no chain let it in before")
-    lines.append(f"for       {_audience(runtime, done.share)}")
+    lines.append(f"for       {audience(runtime, done.share)}")
     lines.append(f"link      {shlex.quote(value['link'])}")
     lines.append(f"manifest  {value['manifest_file']}   (drop it into any agent's inbox)")
     return lines
-
-
-def _audience(runtime: Runtime, found: Share) -> str:
-    from skyswarm.cli.open import person
-
-    who = ", ".join(person(runtime, one) for one in found.audience) or "everyone your chains reach"
-    end = f", ends {human.when(found.expires, runtime.deps.clock())}" if found.expires else ""
-    return who + end
-
-
-def shares(ctx: typer.Context) -> None:
-    """List what you share, with the links.
-
-    \b
-    $ skyswarm shares
-    SHARE     NAME    FILES   SIZE     FOR
-    5d4f09aa  photos  12,410  61.2 GB  bob, ends in 14 d
-    """
-    cli = Cli.of(ctx)
-    with cli.open() as runtime:
-        from skyswarm.cli.display import table
-        from skyswarm.usecases import repos
-
-        used = tuple(one.url for one in repos.known(runtime.deps, runtime.agent))
-        found = all_shares(runtime)
-        rows = [_row(one, link_of(runtime, one, used)) for one in found]
-        lines = table(
-            ("SHARE", "NAME", ">FILES", ">SIZE", "FOR"),
-            [
-                (one.manifest[:8], one.name, f"{one.files:,}", human.size(one.bytes), _audience(runtime, one))
-                for one in found
-            ],
-        )
-        links = [f"{one['manifest'][:8]}  {shlex.quote(one['link'])}" for one in rows]
-    lines = [*lines, "", *links] if lines else ["You share nothing. Begin: skyswarm share PATH"]
-    cli.give({"shares": rows}, *lines, brief="\n".join(one["link"] for one in rows))
-
-
-def all_shares(runtime: Runtime) -> list[Share]:
-    """Every share, newest first."""
-    out: list[Share] = []
-    while page := runtime.deps.shares.page(runtime.agent, out[-1].manifest if out else "", 1000):
-        out += page
-    return sorted(out, key=lambda one: -one.created)
-
-
-def unshare(
-    ctx: typer.Context,
-    which: Annotated[str, typer.Argument(metavar="SHARE", help="Its name, link, or the start of its id.")],
-) -> None:
-    """Stop serving a share. Its files stay; who has them keeps them.
-
-    \b
-    $ skyswarm unshare photos
-    """
-    from skyswarm.usecases.spreading import soon
-
-    cli = Cli.of(ctx)
-    with cli.open() as runtime:
-        wanted = which.removeprefix("skyswarm:").partition("?")[0]
-        every = all_shares(runtime)
-        found = [one for one in every if one.name == wanted] or [
-            one for one in every if len(wanted) >= 4 and one.manifest.startswith(wanted)
-        ]
-        if len(found) != 1:
-            raise InputError(
-                f"{len(found) or 'no'} shares are called {which!r}",
-                advice="`skyswarm shares` lists them with ids.",
-            )
-        runtime.deps.shares.delete(runtime.agent, found[0].manifest)
-        soon(runtime.deps, runtime.agent)
-        ends = human.some(runtime.deps.limits.grant_ttl // 60, "minute")
-    cli.give(
-        {"unshared": found[0].manifest, "name": found[0].name},
-        f"{found[0].name} is served no more. What was handed out ends within {ends}.",
-    )

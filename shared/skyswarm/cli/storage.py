@@ -102,7 +102,7 @@ def remove(
     """
     cli = Cli.of(ctx)
     with cli.open() as runtime:
-        from skyswarm.cli.share import all_shares
+        from skyswarm.cli.shares import all_shares
 
         if name not in runtime.config.storages:
             raise AbsentError(
