@@ -36,6 +36,7 @@ from skyswarm.drivers.local.storages import LocalStorages
 from skyswarm.drivers.local.tasks import SqliteTasks
 from skyswarm.drivers.seeds import make_recovery, prepare
 from skyswarm.drivers.storages.presign import Presigner
+from skyswarm.edge.limits_file import read_limits
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.keys import commitment, did_key
 from skyswarm.messages.statements import Inception, parse_signed, payload_type
@@ -64,6 +65,7 @@ class Runtime:
         self.name = self.config.name
         self.database = Database(home.database)
         policy = policy or AddressPolicy(allow_private=True)
+        limits = limits or read_limits(home.path)
         self.presigner = Presigner(home.presign_secret(), self.base_url, clock)
         self.storages = LocalStorages(home, self.presigner)
         self.tasks = SqliteTasks(self.database)
@@ -83,11 +85,11 @@ class Runtime:
             storages=self.storages,
             keys=FileKeys(home.keys, entropy),
             peers=HttpPeers(policy),
-            fetcher=HttpFetcher(policy),
+            fetcher=HttpFetcher(policy, stall=limits.stall, window=limits.stall),
             clock=clock,
             entropy=entropy,
             prices=prices(),
-            limits=limits or Limits(),
+            limits=limits,
         )
 
     @property

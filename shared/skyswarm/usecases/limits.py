@@ -1,6 +1,6 @@
 """The numbers an agent lives by: quotas, life times, sizes of work. All in one place, none hidden.
 
-Law: plain values; sizes in bytes, times in seconds. An operator may build another Limits; tests do.
+Law: plain values; sizes in bytes, times in seconds. An operator may set others in `limits.json` of the home.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class Limits:
     rest_most: float = 30.0
     patience: float = 600.0
     """A transfer that verified nothing for this long gives up, keeping what it has."""
+    stall: float = 15.0
+    """A source that sends nothing for this long, while it is read, has failed."""
     call_timeout: float = 15.0
     lookup_timeout: float = 5.0
     announce_ttl: int = 6 * 3600

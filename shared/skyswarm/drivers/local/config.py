@@ -21,6 +21,7 @@ ROLES = ("agent", "repository")
 
 _AGENT = re.compile(r"[0-9a-f]{64}")
 _STORAGE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_PRICED = re.compile(r"[a-z][a-z0-9]{0,15}(/[a-z0-9-]{1,40})?")
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,255}")
 _FIELDS = frozenset(
     {"v", "name", "agent", "host", "port", "public_url", "storages", "repos", "role", "fsync"}
@@ -29,10 +30,12 @@ _FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StorageConfig:
-    """One storage of the user. `kind` folder: `path` absolute, or relative to the home."""
+    """One storage of the user. `kind` folder: `path` absolute, or relative to the home. `priced_as`: the kind whose
+    prices count for it, such as `s3/eu-central-1` when the folder is a bucket that is mounted here."""
 
     kind: str
     path: str
+    priced_as: str = "folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,9 @@ class Config:
             "port": self.port,
             "public_url": self.public_url,
             "storages": {
-                key: {"kind": one.kind, "path": one.path} for key, one in sorted(self.storages.items())
+                key: {"kind": one.kind, "path": one.path}
+                | ({} if one.priced_as == one.kind else {"priced_as": one.priced_as})
+                for key, one in sorted(self.storages.items())
             },
             "repos": list(self.repos),
             "fsync": self.fsync,
@@ -111,10 +116,16 @@ def parse(data: bytes) -> Config:
 def _storage(name: str, doc: Any) -> StorageConfig:
     where = f"storages.{name}"
     _need(_match(_STORAGE, name), where, "named by up to 32 of a-z, 0-9, '_' and '-'")
-    _need(isinstance(doc, dict) and doc.keys() == {"kind", "path"}, where, "an object of kind and path")
+    _need(
+        isinstance(doc, dict) and doc.keys() - {"priced_as"} == {"kind", "path"},
+        where,
+        "an object of kind and path",
+    )
     _need(doc["kind"] == "folder", f"{where}.kind", "folder")
     _need(_text(doc["path"], 4096), f"{where}.path", "a path")
-    return StorageConfig(doc["kind"], doc["path"])
+    priced_as = doc.get("priced_as", doc["kind"])
+    _need(_match(_PRICED, priced_as), f"{where}.priced_as", "a kind of storage such as s3/eu-central-1")
+    return StorageConfig(doc["kind"], doc["path"], priced_as)
 
 
 def _need(met: bool, name: str, wanted: str) -> None:

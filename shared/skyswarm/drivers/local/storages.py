@@ -41,6 +41,7 @@ class LocalStorages:
                     name,
                     self._presigner,
                     fsync=config.fsync,
+                    kind="folder" if name in OWN else config.storages[name].priced_as,
                     siblings=lambda sibling: self._sibling(agent, sibling),
                 )
             return found
