@@ -138,6 +138,11 @@ class Storage(Source, Sink, Protocol):
         """The provider and place for prices and routes: `folder`, `s3/eu-central-1`, `gcs/europe-west1`, …"""
         ...
 
+    @property
+    def folds(self) -> bool:
+        """Whether names that differ only in case or Unicode form are one name here."""
+        ...
+
 
 class Storages(Protocol):
     """The storages of the agents that live here, by the name their user gave them."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from skyswarm.errors import DestinationConflictError, ManifestError, SkyError
-from skyswarm.messages.manifest import FileEntry, Manifest, Page
-from skyswarm.usecases import jobs, objects
+from skyswarm.messages.manifest import FileEntry, Manifest, Page, page_ids
+from skyswarm.usecases import jobs
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import Job
 from skyswarm.usecases.plan import get_side
@@ -24,7 +24,7 @@ def entries(deps: Deps, agent: str, job: Job, manifest: Manifest, page: int) -> 
     known = deps.cache.get(key)
     if isinstance(known, tuple):
         return known
-    ids = objects.page_ids(manifest, lambda one: get_side(deps, agent, job, manifest, one))
+    ids = page_ids(manifest, lambda one: get_side(deps, agent, job, manifest, one))
     for number, page_id in enumerate(ids):
         if number == page:
             found = Page.parse(get_side(deps, agent, job, manifest, page_id)).files

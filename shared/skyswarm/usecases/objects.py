@@ -7,12 +7,11 @@ from the share's nonce, so that a request for one share can never name an object
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
 
 from skyswarm.errors import AbsentError, ManifestError
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import Envelope
-from skyswarm.messages.manifest import Manifest, parse_index
+from skyswarm.messages.manifest import Manifest
 from skyswarm.ports.storage import ANY_VERSION, Storage
 from skyswarm.usecases.deps import Deps
 
@@ -79,19 +78,6 @@ def manifest(deps: Deps, agent: str, manifest_id: str) -> Manifest:
     if data is None:
         raise AbsentError(f"no manifest {manifest_id[:12]} here")
     return Manifest.parse(Envelope.parse(data, MAX_ENVELOPE).payload)
-
-
-def page_ids(manifest: Manifest, load: Callable[[str], bytes]) -> Iterator[str]:
-    """Ids of the share's pages in order; `load(id)` gives the bytes of an index page."""
-
-    def expand(ids: Sequence[str], depth: int) -> Iterator[str]:
-        for one in ids:
-            if depth == 0:
-                yield one
-            else:
-                yield from expand(parse_index(load(one)), depth - 1)
-
-    return expand(manifest.pages, manifest.index_depth)
 
 
 def write_places(

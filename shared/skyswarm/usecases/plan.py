@@ -26,7 +26,7 @@ from skyswarm.errors import (
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import Envelope
 from skyswarm.messages.keys import parse_did_key
-from skyswarm.messages.manifest import MANIFEST_TYPE, FileEntry, Manifest, Page, check_list
+from skyswarm.messages.manifest import MANIFEST_TYPE, FileEntry, Manifest, Page, check_list, page_ids
 from skyswarm.pieces.paths import PathSet
 from skyswarm.pieces.size import piece_count, piece_size
 from skyswarm.ports.records import Batch
@@ -51,8 +51,8 @@ def plan(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
     job = find_sources(deps, agent, job, pool)
     manifest = get_manifest(deps, agent, job)
     job = _described(deps, agent, job, manifest)
-    paths = PathSet()
-    ids = objects.page_ids(manifest, lambda one: get_side(deps, agent, job, manifest, one))
+    paths = PathSet(folding=deps.storages.open(agent, job.storage).folds)
+    ids = page_ids(manifest, lambda one: get_side(deps, agent, job, manifest, one))
     for number, page_id in enumerate(ids):
         page = Page.parse(get_side(deps, agent, job, manifest, page_id))
         for entry in page.files:

@@ -24,7 +24,6 @@ from skyswarm.messages.dsse import seal
 from skyswarm.messages.manifest import MANIFEST_TYPE, FileEntry, Manifest, PageWriter
 from skyswarm.pieces.hasher import HashedFile, hash_file
 from skyswarm.pieces.paths import PathSet, SharePath
-from skyswarm.pieces.size import piece_count
 from skyswarm.ports.records import HeldFile, Share
 from skyswarm.ports.storage import Listing, Object, Storage
 from skyswarm.usecases import objects
@@ -112,28 +111,14 @@ def publish(
         number += 1
 
     writer = PageWriter(page_done, store_side)
-    paths = PathSet()
+    paths = PathSet(folding=False)  # what a destination folds is the receiver's to check
     for found, path, hashed in _hashed(deps, agent, storage, storage_name, prefix, terms, pool, progress):
         paths.add(path)
-        list_id = None
-        pieces: bytes | None = hashed.pieces
-        if piece_count(hashed.size) > FileEntry.MAX_INLINE:
-            list_id = FileEntry.list_name(hashed.pieces)
-            store_side(list_id, hashed.pieces)
-            pieces = None
+        entry, side_list = FileEntry.of(path, hashed, int(found.modified), found.media_type)
+        if side_list is not None:
+            store_side(str(entry.list_id), side_list)
         places.append((storage_name, found.key, found.version, hashed.size))
-        writer.add(
-            FileEntry(
-                path=path,
-                size=hashed.size,
-                content=hashed.content,
-                pieces=pieces,
-                list_id=list_id,
-                modified=int(found.modified),
-                media_type=found.media_type,
-                extras=hashed.extras,
-            )
-        )
+        writer.add(entry)
         progress.files += 1
         progress.bytes += hashed.size
         on_step()

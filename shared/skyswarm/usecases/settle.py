@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from skyswarm.errors import AbsentError, SkyError, TransferStateError
 from skyswarm.messages import canonical
-from skyswarm.messages.manifest import Page
+from skyswarm.messages.manifest import Page, page_ids
 from skyswarm.ports.records import Share
 from skyswarm.ports.work import Task
 from skyswarm.usecases import jobs, objects
@@ -89,7 +89,7 @@ def keep_sharing(deps: Deps, agent: str, job: Job) -> None:
         return data
 
     storage = deps.storages.open(agent, job.storage)
-    for number, page_id in enumerate(objects.page_ids(manifest, load)):
+    for number, page_id in enumerate(page_ids(manifest, load)):
         places = []
         for entry in Page.parse(load(page_id)).files:
             key = destination(job, manifest, entry)

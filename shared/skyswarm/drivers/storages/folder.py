@@ -69,6 +69,10 @@ class FolderStorage:
         return self._kind
 
     @property
+    def folds(self) -> bool:
+        return False
+
+    @property
     def root(self) -> Path:
         """Where the files are."""
         return self._tree.root

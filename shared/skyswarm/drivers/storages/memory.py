@@ -68,6 +68,10 @@ class MemoryStorage:
     def kind(self) -> str:
         return self._kind
 
+    @property
+    def folds(self) -> bool:
+        return False
+
     # ---- Source ----------------------------------------------------------------------------
     def list(self, prefix: str, after: str | None = None, limit: int = 1000) -> Listing:
         with self._lock:
