@@ -57,7 +57,7 @@ def run(workdir: Path, size: int = GIB, rounds: int = 3) -> dict[str, Any]:
     for kind, result in out.items():
         print(
             f"relay floor, {size / GIB:g} GiB, {kind:9} {result['wall']:.2f} s, "
-            f"CPU s/GiB: mover {result['client']:.2f} ({result['copy']:.2f} + check {result['check']:.2f}), "
+            f"CPU s/GiB: mover {result['client']:.2f} (of it {result['check']:.2f} for a check afterwards), "
             f"server {result['server']:.2f}; mover's memory {result['memory']:.0f} MB"
         )
     print(f"relay floor: time {out['skyswarm']['wall'] / out['rclone']['wall']:.2f} of rclone's")

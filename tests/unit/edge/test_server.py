@@ -139,7 +139,7 @@ def test_a_slow_reader_that_goes_on_is_served_and_one_that_stops_is_not(tmp_path
             while chunk := slow.recv(
                 min(32 << 10, 5000 + int((time.monotonic() - began) * (2 << 20)) - len(got))
             ):
-                got += chunk
+                got.extend(chunk)
                 soon(lambda: len(got) <= (time.monotonic() - began) * (2 << 20))
             assert got.endswith(data[10:-10])
             assert time.monotonic() - began > 1.5
