@@ -26,7 +26,7 @@ from skyswarm.errors import (
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import Envelope
 from skyswarm.messages.keys import parse_did_key
-from skyswarm.messages.manifest import MANIFEST_TYPE, FileEntry, Manifest, Page, check_list, page_ids
+from skyswarm.messages.manifest import MANIFEST_TYPE, FileEntry, Manifest, Page, check_list, read_pages
 from skyswarm.pieces.paths import PathSet
 from skyswarm.pieces.size import piece_count, piece_size
 from skyswarm.ports.records import Batch
@@ -38,7 +38,7 @@ from skyswarm.usecases.lookup import locate
 from skyswarm.usecases.repos import known as known_repos
 from skyswarm.usecases.views import viewing
 
-PAGES_PER_CALL = 16
+PAGES_PER_CALL = 256
 PAGE_STRIDE = 1 << 24
 """Batch numbers of page n start at n × this: a page has at most 1,000 files of at most 10,000 pieces."""
 
@@ -52,9 +52,10 @@ def plan(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
     manifest = get_manifest(deps, agent, job)
     job = _described(deps, agent, job, manifest)
     paths = PathSet(folding=deps.storages.open(agent, job.storage).folds)
-    ids = page_ids(manifest, lambda one: get_side(deps, agent, job, manifest, one))
-    for number, page_id in enumerate(ids):
-        page = Page.parse(get_side(deps, agent, job, manifest, page_id))
+    pages = read_pages(
+        manifest, lambda one: get_side(deps, agent, job, manifest, one)
+    )  # ids and totals checked
+    for number, page in enumerate(pages):
         for entry in page.files:
             paths.add(
                 entry.path
@@ -71,7 +72,6 @@ def plan(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
         for batch in batches:
             deps.tasks.push(move_task(agent, transfer, batch.number))
         jobs.change(deps, agent, transfer, lambda one, done=number + 1: _planned(one, done))  # type: ignore[misc]
-    _check_totals(manifest, paths)
     done = jobs.change(deps, agent, transfer, lambda one: _all_planned(one, deps.clock()))
     if done.state == "moving":
         deps.tasks.push(settle_task(agent, transfer))
@@ -298,8 +298,3 @@ def _all_planned(job: Job, now: float) -> Job | None:
     if job.planned or job.state not in ACTIVE:
         return None
     return replace(job, planned=True).to_state("moving", now)
-
-
-def _check_totals(manifest: Manifest, paths: PathSet) -> None:
-    if len(paths) != manifest.files:
-        raise ManifestError(f"the manifest says {manifest.files} files, its pages have {len(paths)}")
