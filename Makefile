@@ -48,7 +48,7 @@ imports: env-dev ## Who may import whom
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: completion
-completion: env-run ## Complete `skyswarm` in your shell (asks which); .venv/bin must be on your PATH
+completion: env-run ## Complete `skyswarm` in the shell you are in; .venv/bin must be on its PATH
 	@$(BIN)/skyswarm --install-completion
 
 ##@ Longer runs
