@@ -52,14 +52,10 @@ def plan(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
     manifest = get_manifest(deps, agent, job)
     job = _described(deps, agent, job, manifest)
     paths = PathSet(folding=deps.storages.open(agent, job.storage).folds)
-    pages = read_pages(
-        manifest, lambda one: get_side(deps, agent, job, manifest, one)
-    )  # ids and totals checked
+    pages = read_pages(manifest, lambda one: get_side(deps, agent, job, manifest, one))
     for number, page in enumerate(pages):
         for entry in page.files:
-            paths.add(
-                entry.path
-            )  # pages planned by an earlier call are read again: the set must know their paths
+            paths.add(entry.path)  # also of pages that an earlier call planned: the set must know them all
         if number < job.planned_pages:
             continue
         if number >= job.planned_pages + PAGES_PER_CALL:
