@@ -193,6 +193,13 @@ def test_the_lock_is_free_when_its_holder_is_killed(home: Home) -> None:
         process.communicate()
 
 
+def test_what_a_dead_holder_left_in_the_lock_says_nothing(home: Home) -> None:
+    (home.path / "lock").write_text("9" * 20 + "\n")
+    assert home.holder() is None
+    with home.lock():
+        assert home.holder() == os.getpid()
+
+
 def test_the_lock_is_given_back_when_serving_fails(home: Home) -> None:
     with pytest.raises(ValueError, match="served badly"), home.lock():
         raise ValueError("served badly")
