@@ -20,7 +20,7 @@ from typing import ClassVar
 
 
 class SkyError(Exception):
-    """Base of all. `code` and `status` (HTTP) are the class's; `retryable` says whether the same call may work later."""
+    """Base of all. `code` and `status` (HTTP) are the class's; `retryable`: the same call may work later."""
 
     code: ClassVar[str] = "SKY-500"
     status: ClassVar[int] = 500

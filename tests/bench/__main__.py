@@ -28,7 +28,8 @@ def main() -> int:
             if show is not None:
                 show(rows)
         return 0
-    print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
+    python, load = platform.python_version(), os.getloadavg()[0]
+    print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {python}, load {load:.1f}")
     missed = 0
     for part in asked or PARTS:
         began = time.monotonic()

@@ -198,7 +198,8 @@ class Transfers(Protocol):
     """Transfers, their batches and counters. No row per piece: one per batch."""
 
     def put(self, agent: str, transfer: Transfer) -> Transfer:
-        """Conditional on `transfer.version` being the stored one (0: absent); ConflictError. Returns it with its new version."""
+        """Conditional on `transfer.version` being the stored one (0: absent); ConflictError.
+        Returns it with its new version."""
         ...
 
     def get(self, agent: str, transfer: str) -> Transfer | None: ...
@@ -212,12 +213,16 @@ class Transfers(Protocol):
         Counts each new one into `Tally.batches` of the transfer and of its group, in the same atomic step."""
         ...
 
-    def lease(self, agent: str, transfer: str, number: int, holder: str, now: float, ttl: float) -> Batch | None:
+    def lease(
+        self, agent: str, transfer: str, number: int, holder: str, now: float, ttl: float
+    ) -> Batch | None:
         """Take the batch unless it is done or another holder's lease lasts; raises `attempts` by one.
         None: not to be had now. AbsentError: no such batch."""
         ...
 
-    def save(self, agent: str, transfer: str, number: int, holder: str, progress_json: bytes, until: float) -> None:
+    def save(
+        self, agent: str, transfer: str, number: int, holder: str, progress_json: bytes, until: float
+    ) -> None:
         """Renew the lease to `until` and keep the progress. LeaseLostError when `holder` no longer holds it."""
         ...
 
@@ -281,7 +286,8 @@ class Notes(Protocol):
     def get(self, agent: str, key: str) -> Entry | None: ...
 
     def put(self, agent: str, entry: Entry) -> Entry:
-        """Conditional on `entry.version` being the stored one (0: absent); ConflictError. Returns it with its new version."""
+        """Conditional on `entry.version` being the stored one (0: absent); ConflictError.
+        Returns it with its new version."""
         ...
 
     def page(self, agent: str, prefix: str, after: str = "", limit: int = 100) -> list[Entry]:

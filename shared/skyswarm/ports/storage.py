@@ -54,7 +54,7 @@ class Source(Protocol):
     """A storage read from."""
 
     def list(self, prefix: str, after: str | None = None, limit: int = 1000) -> Listing:
-        """Objects under `prefix`, at most `limit`, in a stable order, continued by the `next` token of the page before."""
+        """Objects under `prefix`, at most `limit`, in a stable order; `after` is the `next` of the page before."""
         ...
 
     def stat(self, key: str) -> Object:
@@ -91,7 +91,9 @@ class Sink(Protocol):
         """
         ...
 
-    def part(self, upload: str, index: int, digest: PieceDigest, length: int, chunks: Iterable[memoryview]) -> None:
+    def part(
+        self, upload: str, index: int, digest: PieceDigest, length: int, chunks: Iterable[memoryview]
+    ) -> None:
         """Write piece `index` from `chunks`, which give `length` bytes; they raise when the bytes do not verify.
 
         The part counts as present only after `chunks` ended without an error. Writing a part again is harmless.
@@ -115,7 +117,15 @@ class Sink(Protocol):
         ...
 
     def copy(
-        self, upload: str, index: int, source: str, key: str, version: str, offset: int, digest: PieceDigest, length: int
+        self,
+        upload: str,
+        index: int,
+        source: str,
+        key: str,
+        version: str,
+        offset: int,
+        digest: PieceDigest,
+        length: int,
     ) -> bytes | None:
         """Provider copy of one piece from the storage named `source` (as in the Storages port), no byte through us.
 
