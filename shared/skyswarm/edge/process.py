@@ -62,12 +62,10 @@ class Workers:
                     continue
                 idle = IDLE
                 for delivery in found:
-                    self._log.write(
-                        "task",
-                        kind=delivery.task.kind,
-                        attempt=delivery.attempt,
-                        body=delivery.task.body_json.decode(),
-                    )
+                    task = delivery.task
+                    if task.kind != "sync":  # every few seconds, and each repository keeps its own errors
+                        body = task.body_json.decode()
+                        self._log.write("task", kind=task.kind, attempt=delivery.attempt, body=body)
                     perform(deps, delivery, holder, self._runtime.network)
             except SkyError as error:
                 self._log.write("task-error", code=error.code, message=error.message)
