@@ -20,7 +20,9 @@ MAX_DEPTH = 16
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _ASTRAL = re.compile(rb"[\xf0-\xff]")
-_ENCODE = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False).encode
+_ENCODE = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
+).encode
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
