@@ -47,7 +47,9 @@ def run(workdir: Path) -> dict[str, Any]:
             for batch in batches:  # the first brings the chain, and is not measured
                 _send(port, [("POST", f"{path}/announce", batch[0])])
             rows = {
-                "announcements": [[("POST", f"{path}/announce", one) for one in batch[1:]] for batch in batches],
+                "announcements": [
+                    [("POST", f"{path}/announce", one) for one in batch[1:]] for batch in batches
+                ],
                 "bare requests": [[("GET", f"{path}/status", b"")] * EACH for _ in batches],
             }
             out: dict[str, Any] = {}
@@ -61,10 +63,14 @@ def run(workdir: Path) -> dict[str, Any]:
                 wall, cpu = time.perf_counter() - began, _cpu(process.pid) - before
                 count = sum(map(len, work))
                 out[kind] = count / cpu
-                print(f"repository: {kind:14} {count / cpu:7,.0f} per CPU second, {count / wall:7,.0f}/s here")
+                print(
+                    f"repository: {kind:14} {count / cpu:7,.0f} per CPU second, {count / wall:7,.0f}/s here"
+                )
             out["peak_mb"] = _peak(process.pid)
             share = out["announcements"] / out["bare requests"]
-            print(f"repository: an announcement has {share:.2f} of the rate of a bare request; {out['peak_mb']:.0f} MB")
+            print(
+                f"repository: an announcement has {share:.2f} of the rate of a bare request; {out['peak_mb']:.0f} MB"
+            )
             return out
         finally:
             process.send_signal(signal.SIGTERM)
@@ -81,7 +87,13 @@ def _announcements(agent: Runtime) -> list[bytes]:
     for number in range(EACH + 1):
         lookups = tuple(sorted(lookup_key(f"{number:032x}{at:032x}") for at in range(8)))
         event = Announce(
-            agent.agent, number, now * 1000 + number, "http://127.0.0.1:9/a/" + agent.agent, head, lookups, now + 3600
+            agent.agent,
+            number,
+            now * 1000 + number,
+            "http://127.0.0.1:9/a/" + agent.agent,
+            head,
+            lookups,
+            now + 3600,
         )
         envelope = seal(payload_type("announce"), event.payload(), signer).dump()
         out.append(AnnounceRequest(envelope, chain if number == 0 else ()).dump())
