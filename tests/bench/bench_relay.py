@@ -58,9 +58,13 @@ def run(workdir: Path, size: int = GIB, rounds: int = 3) -> dict[str, Any]:
             ours["wall"] / theirs["wall"]
             for ours, theirs in zip(found["skyswarm"], found["rclone"], strict=True)
         )
-        print(f"relay: skyswarm takes {ratio:.2f} of rclone's time (bar: below 1)  {'ok' if ratio < 1 else 'MISSED'}")
+        print(
+            f"relay: skyswarm takes {ratio:.2f} of rclone's time (bar: below 1)  {'ok' if ratio < 1 else 'MISSED'}"
+        )
         alice, bob = swarm["pids"]["alice"], swarm["pids"]["bob"]
-        print(f"relay: peak memory of the agents: alice {_peak(alice):.0f} MB, bob {_peak(bob):.0f} MB (bar: 300)")
+        print(
+            f"relay: peak memory of the agents: alice {_peak(alice):.0f} MB, bob {_peak(bob):.0f} MB (bar: 300)"
+        )
     return {"relay_vs_rclone": ratio, **out}
 
 
@@ -98,7 +102,15 @@ def _swarm(folder: Path, size: int) -> Iterator[dict[str, Any]]:
         _until(lambda: repos.state(alice.deps, alice.agent, runtimes["repo"].agent).mine >= 1, 30)
         want = hashlib.sha256((source / "big.bin").read_bytes()).hexdigest()
         pids = {name: process.pid for name, process in processes.items()}
-        yield {"alice": alice, "bob": bob, "link": link, "pids": pids, "folder": folder, "want": want, "n": [0]}
+        yield {
+            "alice": alice,
+            "bob": bob,
+            "link": link,
+            "pids": pids,
+            "folder": folder,
+            "want": want,
+            "n": [0],
+        }
     finally:
         for process in processes.values():
             process.send_signal(signal.SIGTERM)
@@ -133,7 +145,12 @@ def _ours(swarm: dict[str, Any]) -> dict[str, float]:
         if hashlib.file_digest(file, "sha256").hexdigest() != swarm["want"]:
             raise RuntimeError("a wrong file")
     final.unlink()
-    return {"wall": wall, "mover": used["bob"], "server": used["alice"], "memory": _peak(swarm["pids"]["bob"])}
+    return {
+        "wall": wall,
+        "mover": used["bob"],
+        "server": used["alice"],
+        "memory": _peak(swarm["pids"]["bob"]),
+    }
 
 
 def _rclone(swarm: dict[str, Any]) -> dict[str, float]:
@@ -146,7 +163,9 @@ def _rclone(swarm: dict[str, Any]) -> dict[str, float]:
     began = time.perf_counter()
     rclone = Path(sys.executable).parent / "rclone"
     subprocess.run([rclone, "copyurl", url, target, "--config", "/dev/null"], check=True)
-    digest = subprocess.run(["sha256sum", target], check=True, capture_output=True, text=True).stdout.split()[0]
+    digest = subprocess.run(["sha256sum", target], check=True, capture_output=True, text=True).stdout.split()[
+        0
+    ]
     wall = time.perf_counter() - began
     after = os.times()
     if digest != swarm["want"]:
