@@ -43,7 +43,7 @@ def deliver(deps: Deps, agent: str, body: bytes, kinds: frozenset[str]) -> bytes
             advice="Hand them to a repository.",
         )
     try:
-        deps.meters.add(agent, f"delivered/{int(now) // 60}", len(brought), PER_MINUTE)
+        deps.meters.add(agent, f"delivered/{int(now) // 60}", len(brought), PER_MINUTE, int(now) + 60)
     except QuotaError as error:
         raise QuotaError("too many statements in this minute", advice="Hand them to a repository.") from error
     places = keep(deps, agent, [row_of(one, now) for one in brought if one.statement.iss in welcome])

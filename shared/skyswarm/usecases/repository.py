@@ -113,7 +113,7 @@ def announce(deps: Deps, repo: str, body: bytes, quotas: Quotas = QUOTAS) -> byt
     row = AnnounceRow(event.iss, event.part, event.serial, event.exp, event.lookups, request.announce)
     fresh = deps.announcements.put(repo, row)
     if fresh:  # a replayed old announcement costs its issuer nothing
-        deps.meters.add(repo, meter, 1, 2 * quotas.announcements_per_hour)
+        deps.meters.add(repo, meter, 1, 2 * quotas.announcements_per_hour, int(now) + 3600)
     return AnnounceReply(fresh, head).dump()
 
 
@@ -211,6 +211,7 @@ class _Room:
         self._deps, self._repo = deps, repo
         self._limits = {False: quotas.statements_per_day, True: quotas.key_events_per_day}
         day = int(now) // 86400
+        self._until = (day + 1) * 86400
         self._meters = {False: f"statements/{issuer}/{day}", True: f"keys/{issuer}/{day}"}
         self._before = {key: deps.meters.read(repo, meter) for key, meter in self._meters.items()}
         self.used = {False: 0, True: 0}
@@ -228,7 +229,7 @@ class _Room:
         """Count what is used. QuotaError when another process was faster: nothing of the batch is stored then."""
         for key, count in self.used.items():
             if count:
-                self._deps.meters.add(self._repo, self._meters[key], count, self._limits[key])
+                self._deps.meters.add(self._repo, self._meters[key], count, self._limits[key], self._until)
 
 
 def _signed_by_current_key(line: Chain, signed: Signed, event: Announce) -> Head:

@@ -71,7 +71,7 @@ def admit(deps: Deps, agent: str, checked: Checked, proof: tuple[bytes, ...], no
         )
     most = deps.limits.requests_per_minute if known else deps.limits.strangers_per_minute
     try:
-        deps.meters.add(agent, f"asks/{checked.agent}/{int(now) // 60}", 1, most)
+        deps.meters.add(agent, f"asks/{checked.agent}/{int(now) // 60}", 1, most, int(now) + 60)
     except QuotaError as error:
         raise QuotaError(f"more than {most} requests in a minute", advice="Wait a minute.") from error
     if not deps.nonces.use(agent, checked.nonce, checked.remember_until, now):
