@@ -39,7 +39,7 @@ def kill_run(tmp_path: Path, size: int, kills: int, rate: int) -> None:
     print(f"seed {seed} (SKYSWARM_SEED repeats it)")
     dice = random.Random(seed)
     piece = piece_size(size)
-    with three(tmp_path, patience=120.0) as (_, repo, alice, bob, proxy):
+    with three(tmp_path, patience=120.0, batch_bytes=8 * MIB) as (_, repo, alice, bob, proxy):
         wanted = make_file(tmp_path / "src" / "big.bin", size, seed)
         published = alice.publish(tmp_path / "src")
         bob.finds(published, alice)
@@ -47,7 +47,7 @@ def kill_run(tmp_path: Path, size: int, kills: int, rate: int) -> None:
         final = bob.home / "storage" / "big.bin"
         with watched(final, size) as wrong:
             bob.drop(published.envelope)
-            points = sorted(dice.uniform(0.0, 0.97) for _ in range(kills))
+            points = sorted(dice.uniform(0.0, 0.8) for _ in range(kills))
             victims = [dice.choice((bob, bob, alice, repo)) for _ in range(kills)]
             again: list[str] = []
             known: dict[int, float] = {}  # piece → when it was seen present
@@ -89,7 +89,7 @@ def kill_run(tmp_path: Path, size: int, kills: int, rate: int) -> None:
         tally = bob.report(job.id).tally
         assert (tally.bytes, tally.files, tally.failed) == (size, 1, 0)
         print(f"receipt: {ours.receipt.bytes / size:.3f} × the size, wasted {ours.receipt.wasted}")
-        assert total >= min(kills, 3)
+        assert total >= 0.8 * kills
 
 
 def finished(bob: Actor) -> bool:
@@ -106,10 +106,10 @@ def present(bob: Actor, known: dict[int, float]) -> int:
 
 
 def test_a_file_survives_six_kills(tmp_path: Path) -> None:
-    kill_run(tmp_path, 96 * MIB, 6, 12 * MIB)
+    kill_run(tmp_path, 96 * MIB, 6, 3 * MIB)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_gibibyte_survives_fifty_kills(tmp_path: Path) -> None:
-    kill_run(tmp_path, 1024 * MIB, 50, 8 * MIB)
+    kill_run(tmp_path, 1024 * MIB, 50, 2 * MIB)

@@ -43,7 +43,7 @@ class Fault:
     wrong_range: bool = False
     """Content-Range names another place."""
     rate: int = 0
-    """Bytes per second of each connection (0: as fast as it goes)."""
+    """Bytes per second of each answer, more or less (0: as fast as it goes)."""
     times: int = -1
     small: bool = False
 
@@ -183,6 +183,7 @@ class FaultyProxy:
     def _body(self, client: socket.socket, answers, length: int, fault: Fault, passed: Passed | None) -> bool:  # type: ignore[no-untyped-def]
         ends = length // 2 if fault.stall or fault.cut else length
         done = 0
+        pause = self._random.uniform(0.5, 1.5) / max(1, fault.rate)
         while done < ends:
             chunk = answers.read1(min(1 << 16 if fault.rate else 1 << 18, ends - done))
             if not chunk:
@@ -197,7 +198,7 @@ class FaultyProxy:
             if passed is not None:
                 passed.sent += len(chunk)
             if fault.rate:
-                self.released.wait(len(chunk) / fault.rate)
+                self.released.wait(len(chunk) * pause)
         if fault.stall:
             self.released.wait(120.0)
             return False

@@ -57,9 +57,7 @@ class Prices:
         """µ$ for moving one piece of `length` bytes: the source's egress and read, the destination's write."""
         egress = self.of(source).egress_same if source == destination else self.of(source).egress
         return (
-            _up(length * egress, GB)
-            + _up(self.of(source).read, 1000)
-            + _up(self.of(destination).write, 1000)
+            _up(length * egress, GB) + _up(self.of(source).read, 1000) + _up(self.of(destination).write, 1000)
         )
 
     def lines(self, source: str, destination: str, size: int, pieces: int) -> tuple[dict[str, Any], ...]:

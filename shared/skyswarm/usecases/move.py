@@ -5,11 +5,11 @@ and its three checksums matched on the way; what is present is never moved again
 costs that source, not the transfer; only the destination and the user's own limits stop it.
 
 Steps (`shared/spec/transfers.md`, moving):
-  1. lease the batch (conditional write); a batch that is done may still have a file to finish: go to 5
+  1. lease the batch (conditional write); a batch that is done may still have to say so: go to 5
   2. what is at the destination already counts as held, when it verifies
   3. what this user holds elsewhere is copied by the provider, when it can
   4. the rest is relayed: presigned ranged GET → checksums → part, each piece from the source that would be first
-  5. count the batch (conditional write); finish the upload when its file is complete
+  5. count the batch (conditional write); the last one of a file has the batch done that finishes its upload
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from skyswarm.errors import (
     DestinationFullError,
     LeaseLostError,
     StorageFullError,
+    TransferStateError,
 )
 from skyswarm.messages import canonical
 from skyswarm.messages.manifest import FileEntry, Manifest
 from skyswarm.pieces.digest import unpack_all
-from skyswarm.ports.records import Batch, HeldFile
+from skyswarm.ports.records import Batch, HeldFile, Tally
 from skyswarm.ports.storage import ANY_VERSION
 from skyswarm.usecases import jobs, objects
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.entries import entries, note_failure, packed
 from skyswarm.usecases.jobs import ACTIVE, Job
-from skyswarm.usecases.mover import MAX_PLAN, ROOM, Mover
-from skyswarm.usecases.plan import destination, settle_task
+from skyswarm.usecases.mover import ROOM, Mover
+from skyswarm.usecases.plan import MAX_PLAN, destination, move_task, settle_task
 
 
 def move(deps: Deps, agent: str, transfer: str, number: int, holder: str) -> None:
@@ -51,22 +52,35 @@ def move(deps: Deps, agent: str, transfer: str, number: int, holder: str) -> Non
             batch = deps.transfers.batch(agent, transfer, number)
             if batch is None or not batch.done:
                 raise LeaseLostError("another worker holds this batch")
+        elif canonical.loads(leased.plan_json, MAX_PLAN)["closes"]:
+            _close(deps, agent, job, manifest, leased, holder)
         else:
-            batch = leased
-            Mover(deps, agent, job, manifest, batch, holder).run()
-    _complete(deps, agent, jobs.load(deps, agent, transfer), manifest, batch)
+            Mover(deps, agent, job, manifest, leased, holder).run()
+    _next(deps, agent, jobs.load(deps, agent, transfer), batch)
 
 
-def _complete(deps: Deps, agent: str, job: Job, manifest: Manifest, batch: Batch) -> None:
-    """Finish the file whose last batch this may be, then the transfer whose last file that may be. Idempotent."""
+def _next(deps: Deps, agent: str, job: Job, batch: Batch) -> None:
+    """What this batch may have been the last one for: its file, then the transfer. Idempotent."""
     plan = canonical.loads(batch.plan_json, MAX_PLAN)
     if batch.group and deps.transfers.tally(agent, job.id, batch.group).done == plan["of"]:
-        page, index, _, _, upload = plan["items"][0]
-        entry = entries(deps, agent, job, manifest, page)[index]
-        _finish_file(deps, agent, job, manifest, entry, batch.group, upload)
+        deps.tasks.push(move_task(agent, job.id, plan["close"]))
     tally = deps.transfers.tally(agent, job.id)
     if job.planned and tally.done == tally.batches:
         deps.tasks.push(settle_task(agent, job.id))
+
+
+def _close(deps: Deps, agent: str, job: Job, manifest: Manifest, batch: Batch, holder: str) -> None:
+    """Finish the file of a group when all of its batches are done; too early is harmless: the last one asks again."""
+    plan = canonical.loads(batch.plan_json, MAX_PLAN)
+    try:
+        if deps.transfers.tally(agent, job.id, plan["closes"]).done < plan["of"]:
+            return
+        page, index, _, _, upload = plan["items"][0]
+        entry = entries(deps, agent, job, manifest, page)[index]
+        _finish_file(deps, agent, job, manifest, entry, plan["closes"], upload)
+        deps.transfers.finish(agent, job.id, batch.number, holder, Tally(), {})
+    finally:
+        deps.transfers.release(agent, job.id, batch.number, holder)
 
 
 def _finish_file(
@@ -89,8 +103,17 @@ def _finish_file(
         )
         note_failure(deps, agent, job.id, entry.path.text, conflict)
         return
-    except AbsentError:
-        return  # finished and cleaned up by another worker
+    except (
+        AbsentError,
+        TransferStateError,
+    ) as error:  # asked again after it worked, a storage gives the object
+        lost = TransferStateError(
+            f"what had come of {key} was removed from the destination: {error.message}",
+            advice="`skyswarm resume` brings it again.",
+        )
+        storage.abort(upload)
+        note_failure(deps, agent, job.id, entry.path.text, lost)
+        return
     except StorageFullError as error:
         raise DestinationFullError(error.message, advice=ROOM) from error
     row = HeldFile(job.storage, key, found.version, entry.size, entry.content, pieces)

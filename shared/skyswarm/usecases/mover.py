@@ -21,6 +21,7 @@ from skyswarm.errors import (
     SkyError,
     SourceChangedError,
     StorageFullError,
+    TransferStateError,
     UnavailableError,
 )
 from skyswarm.messages import canonical
@@ -34,13 +35,9 @@ from skyswarm.usecases import jobs
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.entries import conflict, entries, note_failure, packed
 from skyswarm.usecases.jobs import ACTIVE, Job
-from skyswarm.usecases.plan import destination
+from skyswarm.usecases.plan import MAX_PLAN, destination
 from skyswarm.usecases.relay import FetchFault, Gains, Item, Relay
 
-MAX_PLAN = 1 << 20
-MAX_RENEWALS = 3
-"""How often one piece asks for a fresh URL before its source counts as failing."""
-EXPIRY_MARGIN = 30
 ROOM = "What is verified stays. Make room, then `skyswarm resume`."
 
 T = TypeVar("T")
@@ -58,7 +55,7 @@ class Mover:
         self.items: list[Item] = canonical.loads(batch.plan_json, MAX_PLAN)["items"]
         saved = canonical.loads(batch.progress_json, MAX_PLAN)
         self.gains = Gains(wasted=saved.get("wasted", 0), sources=saved.get("sources", {}))
-        self.renewed = self.looked = deps.clock()
+        self.looked = deps.clock()
         self.rows: list[HeldFile] = []
         self.relay = Relay(deps, agent, job, self.items, self.sink.kind, self.gains, self.beat)
 
@@ -74,7 +71,7 @@ class Mover:
                 self.one_item(number)
         except (SkyError, FetchFault):
             self.deps.held.put(self.agent, self.rows)
-            self.save(force=True)
+            self.save(last=True)
             self.deps.transfers.release(self.agent, self.job.id, self.batch.number, self.holder)
             raise
         self.deps.held.put(self.agent, self.rows)
@@ -91,7 +88,7 @@ class Mover:
                 self.big(number, entry, key, int(first), int(count), str(upload))
             else:
                 self.small(number, entry, key)
-        except (DestinationConflictError, SourceChangedError) as error:
+        except (DestinationConflictError, SourceChangedError, TransferStateError) as error:
             self.gains.failed += 1
             note_failure(self.deps, self.agent, self.job.id, entry.path.text, error)
         except StorageFullError as error:
@@ -123,16 +120,25 @@ class Mover:
 
     def big(self, number: int, entry: FileEntry, key: str, first: int, count: int, upload: str) -> None:
         """Some pieces of a file of several."""
-        pieces = unpack_all(self.packed(entry))
         if not self.job.overwrite and self.there(entry, key, first, count):
             for index in range(first, first + count):
                 self.count(piece_span(entry.size, index)[1], held=True)
             self.gains.files += first == 0
             return
         try:
-            present = self.sink.parts(upload)
+            self.pieces(number, entry, first, count, upload)
         except AbsentError as error:
-            raise LeaseLostError("the upload was finished or given up by another worker") from error
+            self.beat(now=True)  # cancelled, or another worker's: then this is not for us to judge
+            raise TransferStateError(
+                f"what had come of {key} was removed from the destination",
+                advice="`skyswarm resume` brings it again.",
+            ) from error
+        self.gains.files += first == 0
+
+    def pieces(self, number: int, entry: FileEntry, first: int, count: int, upload: str) -> None:
+        """Bring those that are not present. AbsentError: there is no such upload any more."""
+        pieces = unpack_all(self.packed(entry))
+        present = self.sink.parts(upload)
         for index in range(first, first + count):
             offset, length = piece_span(entry.size, index)
             if index not in present and not self.copied(entry, upload, index, pieces[index], offset, length):
@@ -141,8 +147,8 @@ class Mover:
                     self.sink.part(upload, at, pieces[at], size, chunks)
 
                 self.relay.bring(number, entry, index, pieces[index], offset, length, write)
+                self.save()  # who gave what is for the receipt: a crash may lose what is under way, no more
             self.count(length)
-        self.gains.files += first == 0
 
     def count(self, length: int, *, held: bool = False) -> None:
         self.gains.pieces += bool(length)
@@ -218,21 +224,18 @@ class Mover:
         return False
 
     # ---- lease and progress ----------------------------------------------------------------------
-    def beat(self) -> None:
-        """Now and then: renew the lease, keep the progress, see whether the user paused or cancelled."""
-        now = self.deps.clock()
-        if now - self.looked >= 1.0:
-            self.looked = now
+    def beat(self, *, now: bool = False) -> None:
+        """Now and then, or now: renew the lease, keep the progress, see whether the user paused or cancelled."""
+        at = self.deps.clock()
+        if now or at - self.looked >= 1.0:
+            self.looked = at
             self.save()
             self.relay.job = jobs.load(self.deps, self.agent, self.job.id)
             if self.job.state not in ACTIVE:
                 raise CancelledError(f"the transfer is {self.job.state}")
 
-    def save(self, *, force: bool = False) -> None:
-        now = self.deps.clock()
-        if not force and now - self.renewed < 1.0:
-            return
-        self.renewed = now
+    def save(self, *, last: bool = False) -> None:
+        """Renew the lease and keep the progress. LeaseLostError, unless it is the `last` time."""
         progress = {"wasted": self.gains.wasted, "sources": self.gains.sources, "bytes": self.gains.bytes}
         try:
             self.deps.transfers.save(
@@ -241,8 +244,8 @@ class Mover:
                 self.batch.number,
                 self.holder,
                 canonical.dumps(progress),
-                now + self.deps.limits.lease,
+                self.deps.clock() + self.deps.limits.lease,
             )
         except LeaseLostError:
-            if not force:
+            if not last:
                 raise

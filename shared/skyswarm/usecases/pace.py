@@ -59,7 +59,9 @@ class Pace:
             if length and seconds > 0:
                 seen.speed += _BLEND * (max(1.0, length / seconds) - seen.speed)
 
-    def failed(self, agent: str, source: str, length: int, now: float, first: float, most: float, why: str) -> None:
+    def failed(
+        self, agent: str, source: str, length: int, now: float, first: float, most: float, why: str
+    ) -> None:
         """Rest the source, twice as long each time in a row, and believe it slower."""
         with self._lock:
             seen = self._at(agent, source)

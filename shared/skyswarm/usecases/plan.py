@@ -39,6 +39,7 @@ from skyswarm.usecases.repos import known as known_repos
 from skyswarm.usecases.views import viewing
 
 PAGES_PER_CALL = 256
+MAX_PLAN = 1 << 20
 PAGE_STRIDE = 1 << 24
 """Batch numbers of page n start at n × this: a page has at most 1,000 files of at most 10,000 pieces."""
 
@@ -65,8 +66,12 @@ def plan(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
             return
         batches = list(cut(deps, agent, job, manifest, number, page))
         deps.transfers.add(agent, transfer, batches)
+        if not _still(deps, agent, transfer):
+            _forget(deps, agent, job, batches)
+            return
         for batch in batches:
-            deps.tasks.push(move_task(agent, transfer, batch.number))
+            if not canonical.loads(batch.plan_json, MAX_PLAN)["closes"]:  # those wait for their file's pieces
+                deps.tasks.push(move_task(agent, transfer, batch.number))
         jobs.change(deps, agent, transfer, lambda one, done=number + 1: _planned(one, done))  # type: ignore[misc]
     done = jobs.change(deps, agent, transfer, lambda one: _all_planned(one, deps.clock()))
     if done.state == "moving":
@@ -115,8 +120,12 @@ def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
     job = jobs.change(deps, agent, job.id, merge)
     if not job.active_sources():
         dropped = [source for source in job.sources if source.state == "dropped"]
-        if dropped:
+        if dropped and all(source.code[:5] in ("SKY-2", "SKY-4") for source in dropped):
             raise SourceRefusedError(dropped[0].reason, advice="Nobody else offers this share now.")
+        if dropped:
+            raise NoSourceError(
+                f"no source is left ({dropped[0].reason})", advice="It is tried again by itself."
+            )
         raise NoSourceError(
             f"no repository knows an agent that holds {job.name or job.manifest[:12]} now",
             advice="It is tried again by itself; check `skyswarm repo ls`, and that the owner's agent runs.",
@@ -270,16 +279,34 @@ def cut(deps: Deps, agent: str, job: Job, manifest: Manifest, number: int, page:
             upload = storage.begin(destination(job, manifest, entry), entry.size, size, token)
         step = max(1, limits.batch_bytes // size)
         count = -(-pieces // step)
+        group, last = f"{number}.{index}", next_number + count
         for first in range(0, pieces, step):
             item: list[object] = [number, index, first, min(step, pieces - first), upload]
-            yield _batch(next_number, f"{number}.{index}", [item], count)
+            yield _batch(next_number, group, [item], count, close=last)
             next_number += 1
+        # Finishing the upload is a batch of its own: the transfer is not done before its files are.
+        yield _batch(next_number, "", [[number, index, 0, 0, upload]], count, closes=group)
+        next_number += 1
     if small:
         yield _batch(next_number, "", small, 0)
 
 
-def _batch(number: int, group: str, items: list[list[object]], of: int) -> Batch:
-    return Batch(number, group, canonical.dumps({"items": items, "of": of}))
+def _batch(
+    number: int, group: str, items: list[list[object]], of: int, *, close: int = 0, closes: str = ""
+) -> Batch:
+    """`close`: the batch that finishes the file of these pieces; `closes`: the group whose file this one finishes."""
+    doc = {"items": items, "of": of, "close": close, "closes": closes}
+    return Batch(number, group, canonical.dumps(doc))
+
+
+def _forget(deps: Deps, agent: str, job: Job, batches: list[Batch]) -> None:
+    """The transfer ended while its uploads were begun: when it was cancelled, nobody else gives them up."""
+    if jobs.load(deps, agent, job.id).state == "cancelled":
+        storage = deps.storages.open(agent, job.storage)
+        for batch in batches:
+            for item in canonical.loads(batch.plan_json, MAX_PLAN)["items"]:
+                if item[4]:
+                    storage.abort(str(item[4]))
 
 
 def _still(deps: Deps, agent: str, transfer: str) -> bool:

@@ -50,6 +50,12 @@ def give_receipt(deps: Deps, agent: str, job: Job, source: SourceState) -> Signe
             return signed
     else:
         signed = _next(deps, agent, job, source)
+    return _exchange(deps, agent, source, signed)
+
+
+def _exchange(deps: Deps, agent: str, source: SourceState, signed: SignedReceipt) -> SignedReceipt:
+    """Have the giver sign one of ours, and keep it. Signed anew each time: our key may have been rotated since."""
+    signed = sign_receipt(signed.receipt, deps.keys.current(agent))
     answer = parse_receipt(
         signed_call(deps, agent, source.agent, source.endpoint, "receipt", signed.dump(), MAX_RECEIPT)
     )
@@ -72,6 +78,10 @@ def _next(deps: Deps, agent: str, job: Job, source: SourceState) -> SignedReceip
         if before is not None and before.transfer == job.id:
             assert last is not None
             return last
+        if last is not None and not last.complete:
+            # One without the giver's signature holds up the next: the giver takes them in order only.
+            _exchange(deps, agent, source, last)
+            continue
         receipt = Receipt(
             giver=source.agent,
             receiver=agent,

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from skyswarm.errors import (
-    AbsentError,
     CancelledError,
     CostCapError,
     LeaseLostError,
@@ -126,7 +125,8 @@ class Relay:
         length: int,
         write: Callable[[Iterator[memoryview]], T],
     ) -> T:
-        """Bring one piece from whichever source works. NotNow, NoSourceError, SourceChangedError (from all of them)."""
+        """Bring one piece from whichever source works. NotNow, NoSourceError, SourceChangedError (from all of them),
+        and what `write` raises by itself."""
         renewals = 0
         while True:
             self.beat()
@@ -140,11 +140,9 @@ class Relay:
             except FetchFault as fault:
                 renewals = self.blame(source, number, entry, index, length, fault.error, renewals)
                 continue
-            except LeaseLostError:
+            except SkyError:  # the destination's fault or the user's wish, not the source's
                 self.deps.pace.landed(self.agent, source, length, 0)
                 raise
-            except AbsentError as error:
-                raise LeaseLostError("the upload was finished or given up by another worker") from error
             self.deps.pace.landed(self.agent, source, length, self.deps.clock() - started)
             self.gains.came(source, length)
             return result

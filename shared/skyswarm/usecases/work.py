@@ -27,12 +27,13 @@ from skyswarm.ports.work import Delivery
 from skyswarm.usecases import inbox, jobs, settle, spreading
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.move import move
-from skyswarm.usecases.plan import find_sources, plan
+from skyswarm.usecases.mover import ROOM
+from skyswarm.usecases.plan import MAX_PLAN, find_sources, plan
 from skyswarm.usecases.relay import NotNow
 
 TRANSFER_KINDS = frozenset({"plan", "move", "settle"})
 MAX_BODY = 16 * 1024
-RECEIPT_TRIES = 12
+RECEIPT_TRIES = 200
 
 
 def perform(deps: Deps, delivery: Delivery, holder: str, pool: Executor) -> None:
@@ -74,6 +75,8 @@ def _trouble(
     task, now = delivery.task, deps.clock()
     wait = min(30.0, 0.25 * 2 ** min(delivery.attempt, 7))
     if task.kind not in TRANSFER_KINDS:
+        if task.kind == "receipts":
+            wait = min(3600.0, 0.25 * 2 ** min(delivery.attempt, 14))  # a giver may be away for days
         if task.kind == "receipts" and delivery.attempt >= RECEIPT_TRIES:
             deps.tasks.done(
                 delivery
@@ -82,6 +85,8 @@ def _trouble(
             deps.tasks.later(delivery, now + wait)
         return
     transfer = str(body["transfer"])
+    if isinstance(error, StorageFullError):
+        error = DestinationFullError(error.message, advice=ROOM)
     final = _final(error)
     if final is None and _patience_over(deps, task.agent, transfer, now):
         final = "failed"
@@ -116,15 +121,30 @@ def _look_again(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
 
 
 def _patience_over(deps: Deps, agent: str, transfer: str, now: float) -> bool:
-    """Whether nothing was verified since trouble began, for longer than the user waits."""
+    """Whether nothing was verified since trouble began, for longer than the user waits.
+
+    A resume begins anew; pieces inside of batches that are under way count as soon as their holder has saved them.
+    """
     key = f"stall/{transfer}"
     tally = deps.transfers.tally(agent, transfer)
+    under_way = sum(
+        canonical.loads(batch.progress_json, MAX_PLAN).get("bytes", 0)
+        for batch in deps.transfers.undone(agent, transfer, limit=64)
+    )
+    begun = max((step["at"] for step in jobs.load(deps, agent, transfer).history), default=0)
+    state = {
+        "bytes": tally.bytes,
+        "done": tally.done,
+        "under_way": under_way,
+        "begun": begun,
+        "since": int(now),
+    }
     known = deps.notes.get(agent, key)
     if known is not None:
         seen = canonical.loads(known.value, 256)
-        if seen["bytes"] == tally.bytes and seen["done"] == tally.done:
+        same = all(seen.get(name) == state[name] for name in ("bytes", "done", "begun"))
+        if same and under_way <= seen.get("under_way", 0):
             return bool(now - seen["since"] > deps.limits.patience)
-    state = {"bytes": tally.bytes, "done": tally.done, "since": int(now)}
     try:
         deps.notes.put(agent, Entry(key, canonical.dumps(state), known.version if known else 0))
     except ConflictError:
