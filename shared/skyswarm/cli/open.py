@@ -12,7 +12,10 @@ from pathlib import Path
 
 from skyswarm.edge.runtime import Runtime, open_runtime
 from skyswarm.errors import AbsentError, InputError
+from skyswarm.pieces.paths import SharePath
 
+_OPEN = frozenset({"storage", "inbox"})
+"""Folders of a home that are for the user's own files."""
 _WORD = re.compile(r"[^a-z0-9_-]+")
 
 
@@ -26,9 +29,9 @@ def opened(path: Path) -> Iterator[Runtime]:
         runtime.close()
 
 
-def place(runtime: Runtime, text: str) -> tuple[str, str] | None:
+def place(runtime: Runtime, text: str, *, reading: bool) -> tuple[str, str] | None:
     """Storage and prefix when `text` is `NAME:` or `NAME:/some/prefix` of a storage of this agent; else None.
-    AbsentError: it looks like one, but there is no storage of that name (and no file either)."""
+    AbsentError: it looks like one, but there is no storage of that name (and no file either). UnsafePathError."""
     name, colon, rest = text.partition(":")
     if not colon or "/" in name or Path(text).exists():
         return None
@@ -38,19 +41,26 @@ def place(runtime: Runtime, text: str) -> tuple[str, str] | None:
             f"there is no storage named {name!r}",
             advice=f"You have: {known}. Add one: skyswarm storage add {name or 'NAME'} PATH",
         )
-    return name, rest.strip("/")
+    prefix = rest.strip("/")
+    if prefix:
+        SharePath.parse(prefix)
+    root = runtime.home.storage_path(name).resolve()
+    guard(runtime, root, root / prefix, reading=reading)
+    return name, prefix
 
 
-def adopt(runtime: Runtime, path: Path) -> tuple[str, str, str | None]:
+def adopt(runtime: Runtime, path: Path, *, reading: bool) -> tuple[str, str, str | None]:
     """Storage and prefix of a file or folder of this machine. When no storage contains it, its folder becomes one,
-    whose name is the third value (else None). InputError: there is no such thing."""
+    whose name is the third value (else None). InputError: there is no such thing, or it is not to be used so."""
     path = path.expanduser().resolve()
     found = inside(runtime, path)
     if found is not None:
+        guard(runtime, runtime.home.storage_path(found[0]).resolve(), path, reading=reading)
         return (*found, None)
     if not path.exists():
         raise InputError(f"there is no {path}", advice="Check the path.")
     root = path if path.is_dir() else path.parent
+    guard(runtime, root, path, reading=reading)
     name = free_name(runtime, root.name)
     runtime.add_storage(name, root)
     return name, "" if path == root else path.name, name
@@ -75,6 +85,25 @@ def free_name(runtime: Runtime, wanted: str) -> str:
     while (name := base if number == 1 else f"{base}-{number}") in taken:
         number += 1
     return name
+
+
+def guard(runtime: Runtime, root: Path, target: Path, *, reading: bool) -> None:
+    """Refuse what would give this agent's own keys and records away (reading), or let a share write among them.
+    `target` is in the storage whose folder is `root`."""
+    from skyswarm.drivers.storages.keys import is_hidden
+
+    target, home = target.resolve(), runtime.home.path.resolve()
+    among = target.is_relative_to(home) and (*target.relative_to(home).parts, "")[0] not in _OPEN
+    if reading:
+        below = home.relative_to(target).parts if home.is_relative_to(target) else None
+        among |= below is not None and not any(map(is_hidden, below))
+    else:
+        among |= home.parent == root and is_hidden(home.name)
+    if among:
+        raise InputError(
+            f"{target} and this agent's own home, {home}, are too close: its keys are there",
+            advice="Name a folder that is not the home and does not hold it.",
+        )
 
 
 def person(runtime: Runtime, agent: str) -> str:

@@ -99,8 +99,8 @@ def share(
     with cli.open() as runtime:
         deps, me = runtime.deps, runtime.agent
         audience = tuple(people.find(deps, me, one) for one in to or ())
-        found = place(runtime, what)
-        storage, prefix, added = (*found, None) if found else adopt(runtime, Path(what))
+        found = place(runtime, what, reading=True)
+        storage, prefix, added = (*found, None) if found else adopt(runtime, Path(what), reading=True)
         if added:
             cli.hint(f"{Path(what).expanduser().absolute()} is now your storage {added!r}.")
         terms = Terms(

@@ -115,7 +115,7 @@ def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: 
     from skyswarm.cli.open import adopt, place
     from skyswarm.usecases.starting import Wish
 
-    found = place(runtime, to)
+    found = place(runtime, to, reading=False)
     if found is None:
         path = Path(to).expanduser()
         if path.exists() and not path.is_dir():
@@ -124,7 +124,7 @@ def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: 
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"the folder {to} cannot be made: {error.strerror}") from error
-        storage, prefix, added = adopt(runtime, path)
+        storage, prefix, added = adopt(runtime, path, reading=False)
         if added:
             cli.hint(f"{path.absolute()} is now your storage {added!r}.")
         found = storage, prefix

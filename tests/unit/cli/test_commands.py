@@ -219,6 +219,7 @@ def test_a_shared_folder_is_summed_up_for_people(alice: Shell, tree: Path) -> No
         (("nowhere",), 2, "There is no "),
         (("cloud:x",), 1, "no storage named 'cloud'"),
         (("home:nothing",), 2, "nothing to share"),
+        (("home:../keys",), 2, "SKY-103"),
         (("home:", "--with", "sha1"), 2, "sha1"),
         (("home:", "--expires", "soon"), 2, "'soon' is not a length of time"),
         (("home:", "--to", "bob"), 2, "nobody called bob"),
@@ -229,6 +230,36 @@ def test_share_refuses_with_a_reason(
 ) -> None:
     assert sentence in untouched("share", *words, code=code).err
     assert untouched.json("shares")["shares"] == []
+
+
+def test_an_agent_never_shares_its_own_keys(alice: Shell) -> None:
+    for place in (alice.home, alice.home.parent, alice.home / "keys", alice.home / "config.json"):
+        assert "its keys are there" in alice("share", str(place), code=2).err
+    assert alice.json("shares")["shares"] == []
+    assert [one["name"] for one in alice.json("storage", "ls")["storages"]] == ["home"]
+    (alice.home / "storage" / "mine.txt").write_text("mine")
+    assert alice.json("share", "home:")["files"] == 1
+
+
+def test_a_share_never_lands_among_an_agents_own_keys(alice: Shell) -> None:
+    for place in (alice.home, alice.home / "keys", alice.home / "outbox"):
+        assert (
+            "its keys are there" in alice("get", "skyswarm:" + "0" * 64, str(place), "--detach", code=2).err
+        )
+    assert (
+        alice.json("get", "skyswarm:" + "0" * 64, str(alice.home.parent / "down"), "--detach")["state"]
+        == "queued"
+    )
+
+
+def test_in_the_home_of_the_user_the_agents_own_is_hidden(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = Shell(tmp_path / ".skyswarm", capsys)
+    shell("init", "--name", "alice")
+    (tmp_path / "letter.txt").write_text("dear bob")
+    assert shell.json("share", str(tmp_path))["files"] == 1
+    assert "its keys are there" in shell("get", "skyswarm:" + "0" * 64, str(tmp_path), "--detach", code=2).err
 
 
 def test_unshare_by_name_or_by_id(alice: Shell, tree: Path) -> None:
