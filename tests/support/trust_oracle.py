@@ -141,7 +141,7 @@ def live(
 def advised(chains: dict[str, tuple[list[Logged], bool]], heed: Collection[str], sub: str) -> set[str]:
     """The scopes for which somebody who is heeded distrusts `sub`."""
     out: set[str] = set()
-    for other in heed:
+    for other in heed:  # the root is among them
         standing: set[str] = set()
         for said in chains.get(other, ([], False))[0]:
             if isinstance(said, Distrust) and said.sub == sub:

@@ -65,7 +65,7 @@ class Upkeep:
         self.about: dict[str, dict[str, Record]] = {}  # every vouch ever accepted, by subject and id
         self.records: dict[str, Record] = {}
         self.refused: dict[int, str] = {}
-        self._heed = frozenset(heed)
+        self._heed = frozenset({root, *heed})  # one's own distrust binds oneself, whoever vouches
         self._skew = skew
         self._checker = checker
         self._unread: dict[str, list[Row]] = {}
@@ -128,7 +128,7 @@ class Upkeep:
 
     def counts(self, agent: str) -> bool:
         """Whether what this agent says can matter: then, and only then, it is verified unasked."""
-        if agent == self.root or agent in self._heed:
+        if agent in self._heed:
             return True
         return any(self.graph.budget(agent, scope) >= 1 for scope in SCOPES)
 
@@ -233,7 +233,7 @@ class Upkeep:
             return record.broken(Reason.EARLY)
         if self.now >= vouch.exp:
             return record.broken(Reason.EXPIRED)
-        # The root's own word stands above the advice of those it heeds.
+        # The root's own vouch stands above all advice; its own distrust has ended it already.
         for other in sorted(self._heed) if vouch.iss != self.root else ():
             heeded = self.issuers.get(other)
             if heeded is not None and (by := heeded.ledger.distrusted(vouch.sub).get(scope)) is not None:

@@ -327,6 +327,43 @@ def test_a_recovery_undoes_a_retirement_and_settles_two_rival_rotations() -> Non
     assert chain.fate(mine.id) is Fate.VOID
 
 
+def test_a_recovery_undoes_what_stands_beside_it_and_nothing_else() -> None:
+    carol = busy()
+    later = carol.twin()
+    late = later.rotate()
+    elsewhere = carol.twin(upto=2)
+    undo = elsewhere.say(
+        Rotate,
+        carol.recovery[0],
+        key=did_key(signer("g").public),
+        next=commitment(signer("h").public),
+        undo=late.id,
+    )
+    chain = chain_of(carol, *later.said)
+    assert chain.offer(undo, 0) is Fate.VOID
+    assert len(chain.accepted) == 7 and chain.equivocation is None
+
+
+def test_what_nobody_could_sign_in_its_place_is_no_proof() -> None:
+    """It looks like a twin until its predecessor comes, and shows that there another key had to sign."""
+    owner = Author("carol")
+    first, second = (
+        owner.twin().say(
+            Rotate, owner.next, key=did_key(owner.next.public), next=commitment(signer(name).public)
+        )
+        for name in ("t1", "t2")
+    )
+    undo = owner.recover(first)
+    mine = owner.vouch(Author("bob"))
+    odd = owner.twin()
+    odd.said = [owner.said[0], second]
+    twin = odd.vouch(Author("mallory"))
+    for order in itertools.permutations((mine, twin, second)):
+        chain = chain_of(owner, owner.said[0], first, undo, *order)
+        assert chain.equivocation is None and ids(chain) == [owner.id, undo.id, mine.id]
+    assert chain_of(owner, owner.said[0], first, undo, mine, twin).equivocation is not None
+
+
 # ---- bounds ----------------------------------------------------------------------------------
 def test_forgeries_cost_one_verification_each_and_truth_is_verified_once() -> None:
     carol = busy()

@@ -105,7 +105,11 @@ class World(RuleBasedStateMachine):
             self.thieves.append((who, owner.twin(max(last, len(owner.said) - 1 - back)), hard))
 
     @precondition(lambda self: self.thieves)
-    @rule(number=st.integers(0, 3), sub=WHO, act=st.sampled_from(("vouch", "revoke", "rotate", "retire")))
+    @rule(
+        number=st.integers(0, 3),
+        sub=WHO,
+        act=st.sampled_from(("vouch", "revoke", "distrust", "rotate", "retire")),
+    )
     def thief_acts(self, number: int, sub: int, act: str) -> None:
         who, thief, hard = self.thieves[number % len(self.thieves)]
         if not self.open(thief) or sub == who:
@@ -114,6 +118,8 @@ class World(RuleBasedStateMachine):
             self.post.append(thief.vouch(self.agents[sub]))
         elif act == "revoke":
             self.post.append(thief.revoke(self.agents[sub]))
+        elif act == "distrust":
+            self.post.append(thief.distrust(self.agents[sub]))
         elif hard:
             self.post.append(thief.rotate() if act == "rotate" else thief.retire())
 
@@ -187,7 +193,9 @@ class World(RuleBasedStateMachine):
         fresh = TrustView(self.root, DEPTH, heed=self.heed, known=self.known)
         fresh.offer(reversed(self.rows))
         for scope in ("fetch", "store"):
-            expected = trusted(self.heard.values(), self.root, DEPTH, scope, self.now, SKEW, self.heed)
+            expected = trusted(
+                self.heard.values(), self.root, DEPTH, scope, self.now, SKEW, (self.root, *self.heed)
+            )
             assert self.trusted(self.view, scope) == expected
             assert self.trusted(fresh, scope) == expected
 

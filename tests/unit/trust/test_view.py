@@ -111,6 +111,16 @@ def test_distrust_takes_scopes_and_is_no_ones_business_else(circle: Circle) -> N
     assert view.evaluate(circle.dan.id, "fetch", NOW).trusted
 
 
+def test_the_own_distrust_binds_whoever_vouches(circle: Circle) -> None:
+    view = circle.view()
+    view.offer(rows([circle.alice.distrust(circle.bob)]))
+    for agent in (circle.bob, circle.dan):
+        assert not view.evaluate(agent.id, "fetch", NOW).trusted
+    assert view.evaluate(circle.bob.id, "fetch", NOW).sentence(circle.name) == "alice distrusts bob."
+    view.offer(rows([circle.alice.vouch(circle.bob)]))
+    assert view.evaluate(circle.dan.id, "fetch", NOW).trusted
+
+
 def test_heeded_advice_prunes_for_the_scope_and_never_transitively(circle: Circle) -> None:
     watch, friend = Author("watch"), Author("friend")
     circle.names |= {watch.id: "watch", friend.id: "friend"}
@@ -206,6 +216,31 @@ def test_recovery_voids_the_vouches_of_the_thief(circle: Circle) -> None:
     assert verdict.reason is Reason.VOID and type(verdict.error()) is RevokedError
     assert view.evaluate(circle.dan.id, "fetch", NOW).trusted
     assert list(view.keys_of(circle.bob.id)) == [Author("bob").key.public, circle.bob.key.public]
+
+
+def test_a_rotation_that_brings_a_revocation_along_ends_the_vouch(circle: Circle) -> None:
+    """The chain is taken back to before the thief's statement and at once goes on with a revocation."""
+    thief = circle.carol.twin()
+    thief.vouch(Author("mallory"))
+    view = circle.view()
+    view.offer(rows(thief))
+    assert view.evaluate(circle.bob.id, "fetch", NOW).trusted
+    circle.carol.revoke(circle.bob)
+    circle.carol.rotate()
+    view.offer(rows(circle.carol))
+    assert view.evaluate(circle.bob.id, "fetch", NOW).reason is Reason.REVOKED
+    assert circle.v_bob.id not in view.graph.edges
+
+
+def test_advice_that_a_thief_gave_is_void_with_the_theft(circle: Circle) -> None:
+    watch = Author("watch")
+    thief = watch.twin()
+    thief.distrust(circle.bob)
+    view = circle.view(heed=(watch.id,))
+    view.offer(rows(thief))
+    assert not view.evaluate(circle.bob.id, "fetch", NOW).trusted
+    view.offer(rows([watch.rotate()]))
+    assert view.evaluate(circle.bob.id, "fetch", NOW).trusted
 
 
 def test_cuts_are_judged_by_log_position(circle: Circle) -> None:
