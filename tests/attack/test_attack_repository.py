@@ -26,7 +26,7 @@ from skyswarm.messages.note import Checkpoint, NoteKey, SignedNote
 from skyswarm.messages.repository import StatementsPage
 from skyswarm.messages.requests import SubmitReply, SubmitRequest
 from skyswarm.messages.statements import Vouch, parse_signed, payload_type
-from skyswarm.usecases import receiving, repos, repository, sync, views
+from skyswarm.usecases import proofs, receiving, repos, repository, sync, views
 from skyswarm.usecases.logreading import FROZEN, PROMISE
 from skyswarm.usecases.lookup import locate
 from tests.support.inprocess import DAY, Answer, Party, World, honest, row
@@ -398,11 +398,12 @@ def test_attack_forged_statement_in_my_name_handed_to_me_does_not_take_my_next_n
     forged = seal(
         payload_type("vouch"), vouch_for(bob, 1).payload(), mallory.deps.keys.current(mallory.id)
     ).dump()
-    assert views.learn(bob.deps, bob.id, [forged, row_of(mallory)]) == 1
+    found = proofs.brought([forged, row_of(mallory)])
+    assert proofs.learn(bob.deps, bob.id, found, "fetch", world.now) == 0
     body = SubmitRequest((forged,)).dump()
     (outcome,) = SubmitReply.parse(receiving.deliver(bob.deps, bob.id, body, repository.VOUCH_KINDS)).results
     assert outcome.code == SignatureError.code
-    assert bob.statements() == [bob.id, mallory.id]
+    assert bob.statements() == [bob.id]
     mine = views.issue(
         bob.deps, bob.id, lambda seq, prev, seen: replace(vouch_for(bob, 2), seq=seq, prev=prev)
     )

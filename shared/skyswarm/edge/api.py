@@ -160,6 +160,17 @@ ACTIONS: Mapping[tuple[str, str], Callable[[Call], Response]] = {
 }
 
 
+def _query(text: str) -> Mapping[str, str]:
+    """The parameters by name; RequestError when one comes twice or there are too many."""
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=8)
+    except ValueError as error:
+        raise RequestError("a query of too many fields") from error
+    if len(dict(pairs)) != len(pairs):
+        raise RequestError("a query that names a field twice")
+    return dict(pairs)
+
+
 def _only(call: Call, role: str) -> None:
     if call.role != role:
         raise UnknownRouteError(f"this is not a {role}")
@@ -184,7 +195,7 @@ def answer(
             raise TooLargeError(f"at most {MAX_BODY} bytes are taken at once")
         if len(request.query) > MAX_QUERY:
             raise TooLargeError(f"a query has at most {MAX_QUERY} characters")
-        query = dict(parse_qsl(request.query, keep_blank_values=True, max_num_fields=8))
+        query = _query(request.query)
         rest = (found["rest"] or "/")[1:]
         return action(Call(deps, found["agent"], roles[found["agent"]], request, rest, query, tell))
     except SkyError as error:

@@ -262,6 +262,7 @@ class Meters(Protocol):
 
     def add(self, agent: str, meter: str, amount: int, limit: int, expires: float = 0) -> int:
         """Add when the sum stays ≤ `limit` (one atomic step) and return the new sum; QuotaError leaves it unchanged.
+        A negative amount gives back what was added before and not used.
         A windowed quota has its window in the meter's name and gives the window's end as `expires` (Unix s): a day
         after it the store may forget that meter. 0: it is never forgotten."""
         ...

@@ -58,7 +58,7 @@ def ask(
         except (SignatureError, NotTrustedError, SequenceError):
             if proof:
                 raise
-            proof = introduction(deps, agent)
+            proof = introduction(deps, agent, source.agent)
             if not proof:
                 raise
             continue

@@ -33,7 +33,8 @@ from skyswarm.ports.records import Entry, Share
 from skyswarm.trust.verdict import Verdict
 from skyswarm.usecases import objects
 from skyswarm.usecases.deps import Deps
-from skyswarm.usecases.views import learn, own_head, viewing
+from skyswarm.usecases.proofs import brought, learn, standing_of
+from skyswarm.usecases.views import own_head, viewing
 
 NO_LIMIT = 2**62
 
@@ -42,40 +43,65 @@ def fetch_piece(deps: Deps, agent: str, checked: Checked, request: FetchRequest)
     """Answer one asker's batch. Raises the TrustError, LimitError or InputError that refuses it."""
     now = deps.clock()
     admit(deps, agent, checked, request.proof, now)
-    share_hint = deps.shares.get(agent, request.manifest)
-    verdict = judge(deps, agent, checked.agent, now, share_hint.survive if share_hint else 0)
-    share = _share(share_hint, checked.agent, now)
+    verdict = judge(deps, agent, checked.agent, now, 0)
+    share = _share(deps.shares.get(agent, request.manifest), checked.agent, now)
+    if share.survive:  # only now: who is not to know of the share must not see what it asks for
+        verdict = judge(deps, agent, checked.agent, now, share.survive)
     try:
         manifest = objects.manifest(deps, agent, share.manifest)
     except AbsentError as error:
-        raise ShareDeniedError("there is no such share here for you") from error
+        raise _denied() from error
     return _grants(deps, agent, share, manifest, request, checked.agent, verdict, now)
 
 
 def admit(deps: Deps, agent: str, checked: Checked, proof: tuple[bytes, ...], now: float) -> None:
-    """The asker is who it says, is not asking too often, and did not ask this before."""
+    """The asker is who it says, is not asking too often, and did not ask this before.
+
+    Whoever is not known by its current key and trusted draws on one quota for all strangers: identities are free.
+    """
+    fits, trusted = _standing(deps, agent, checked, now)
+    minute = int(now) // 60
+    known, own = fits and trusted, f"asks/{checked.agent}/{minute}"
+    if not known:
+        _count(deps, agent, f"strangers/{minute}", deps.limits.strangers_per_minute, now)
+    elif deps.meters.read(agent, own) >= deps.limits.requests_per_minute:
+        raise _too_many(deps.limits.requests_per_minute)
     if proof:
-        learn(deps, agent, proof)
-    with viewing(deps, agent) as view:
-        state = view.authenticate(checked.agent, now)
-        known = view.evaluate(checked.agent, "fetch", now).trusted
-    if state is None:
+        found = brought(proof)
+        learn(deps, agent, found, "fetch", now)
+        fits, trusted = _standing(deps, agent, checked, now)
+        if not fits and not trusted:
+            with viewing(deps, agent) as view:
+                state = standing_of(view, checked.agent, found)
+            fits = state is not None and not state.retired and state.key == checked.public
+    if not fits:
         raise SignatureError(
-            "your identity is not known here",
-            advice="Attach your inception and rotations as proof and ask again.",
+            "the request is not signed with a key that is known here as your current one",
+            advice="Attach your inception and rotations as proof, and sign with the newest key they name.",
         )
-    if state.retired or state.key != checked.public:
-        raise SignatureError(
-            "the request is not signed with your current key",
-            advice="Attach your newest rotation as proof and sign with the key it names.",
-        )
-    most = deps.limits.requests_per_minute if known else deps.limits.strangers_per_minute
-    try:
-        deps.meters.add(agent, f"asks/{checked.agent}/{int(now) // 60}", 1, most, int(now) + 60)
-    except QuotaError as error:
-        raise QuotaError(f"more than {most} requests in a minute", advice="Wait a minute.") from error
     if not deps.nonces.use(agent, checked.nonce, checked.remember_until, now):
         raise ReplayError("this request was made before", advice="Sign each request anew.")
+    if known:  # after the nonce: somebody else's copies must not use up the asker's quota
+        _count(deps, agent, own, deps.limits.requests_per_minute, now)
+
+
+def _standing(deps: Deps, agent: str, checked: Checked, now: float) -> tuple[bool, bool]:
+    """Whether the request is signed with the asker's current key as known here, and whether a chain reaches it."""
+    with viewing(deps, agent) as view:
+        state = view.authenticate(checked.agent, now)
+        trusted = view.evaluate(checked.agent, "fetch", now).trusted
+    return state is not None and not state.retired and state.key == checked.public, trusted
+
+
+def _count(deps: Deps, agent: str, meter: str, most: int, now: float) -> None:
+    try:
+        deps.meters.add(agent, meter, 1, most, int(now) + 60)
+    except QuotaError as error:
+        raise _too_many(most) from error
+
+
+def _too_many(most: int) -> QuotaError:
+    return QuotaError(f"more than {most} requests in a minute", advice="Wait a minute.")
 
 
 def judge(deps: Deps, agent: str, asker: str, now: float, survive: int) -> Verdict:
@@ -89,11 +115,14 @@ def judge(deps: Deps, agent: str, asker: str, now: float, survive: int) -> Verdi
 
 def _share(share: Share | None, asker: str, now: float) -> Share:
     if share is None or (share.audience and asker not in share.audience) or 0 < share.expires <= now:
-        raise ShareDeniedError(
-            "there is no such share here for you",
-            advice="Ask its owner: it may be for others, or have ended.",
-        )
+        raise _denied()
     return share
+
+
+def _denied() -> ShareDeniedError:
+    return ShareDeniedError(
+        "there is no such share here for you", advice="Ask its owner: it may be for others, or have ended."
+    )
 
 
 def _grants(
@@ -167,23 +196,33 @@ def _bytes(want: Want, places: list[tuple[str, str, str, int]]) -> int:
 
 
 def _charge(deps: Deps, agent: str, share: Share, asker: str, total: int, now: float) -> None:
-    """Count the bytes handed out, as a URL may be used: caps are an upper bound, never a guess."""
+    """Count the bytes handed out, before they are: of requests that race, no two are given the same room."""
     if not total:
         return
-    _underwritten(deps, agent, asker, total, now)
     cap = share.cap_bytes or NO_LIMIT
+    shared, handed = f"share/{share.manifest}/{asker}", f"handed/{asker}"
     try:
-        deps.meters.add(agent, f"share/{share.manifest}/{asker}", total, cap)
+        deps.meters.add(agent, shared, total, cap)
     except QuotaError as error:
         raise ByteCapError(
             f"this share hands out at most {share.cap_bytes} bytes to one agent",
             advice="Ask its owner for more.",
         ) from error
-    deps.meters.add(agent, f"handed/{asker}", total, NO_LIMIT)
+    deps.meters.add(agent, handed, total, NO_LIMIT)
+    try:
+        _underwritten(deps, agent, asker, total, now)
+    except UnderwritingError:
+        deps.meters.add(agent, handed, -total, NO_LIMIT)
+        deps.meters.add(agent, shared, -total, NO_LIMIT)
+        raise
 
 
 def _underwritten(deps: Deps, agent: str, asker: str, total: int, now: float) -> None:
-    """Refuse more than those who vouch for the asker underwrite, all that they underwrite for others counted."""
+    """Refuse more than those who vouch for the asker underwrite, all that they underwrite for others counted.
+
+    `total` is in the asker's meter already: of two that race each sees the other's, so both may be refused, but
+    never both be served beyond the limit.
+    """
     with viewing(deps, agent) as view:
         if not view.underwritten(asker, "fetch", now):
             return
@@ -198,6 +237,7 @@ def _underwritten(deps: Deps, agent: str, asker: str, total: int, now: float) ->
             debtor = row.key.removeprefix("debtor/")
             demands[debtor] = deps.meters.read(agent, f"handed/{debtor}")
         after = rows[-1].key
+    demands[asker] = max(0, demands.get(asker, 0) - total)
     with viewing(deps, agent) as view:
         room = view.credit(asker, "fetch", demands, now)
     if room is not None and total > room:

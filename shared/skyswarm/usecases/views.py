@@ -7,7 +7,7 @@ One lock per agent: views are not thread-safe by themselves.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,7 +18,6 @@ from skyswarm.messages.statements import Head, Logged, Seen, Signed, parse_signe
 from skyswarm.ports.records import StatementRow
 from skyswarm.ports.system import Signer
 from skyswarm.trust.view import TrustView
-from skyswarm.usecases.chains import keep
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.repos import held_checkpoints, places
 
@@ -73,12 +72,6 @@ def row_of(signed: Signed, received: float) -> StatementRow:
         envelope=signed.envelope_bytes,
         received=received,
     )
-
-
-def learn(deps: Deps, agent: str, envelopes: Sequence[bytes]) -> int:
-    """Store statements that somebody handed us, unverified (the view verifies what its chains reach) unless they are in
-    our own name. Returns how many."""
-    return len(keep(deps, agent, [row_of(parse_signed(one), deps.clock()) for one in envelopes]))
 
 
 def own_head(deps: Deps, agent: str) -> Head:
