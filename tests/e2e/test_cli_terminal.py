@@ -142,7 +142,9 @@ def test_an_ascii_locale_is_no_error(place: Path) -> None:
 
 
 def test_completion_for_shells(tmp_path: Path) -> None:
-    script = command(tmp_path, "--show-completion", "bash", code=None)
+    script = command(
+        tmp_path, "--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1", code=None
+    )
     assert "_SKYSWARM_COMPLETE" in script.out
     words = command(
         tmp_path, _SKYSWARM_COMPLETE="complete_bash", COMP_WORDS="skyswarm re", COMP_CWORD="1", code=None
