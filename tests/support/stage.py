@@ -137,11 +137,12 @@ class Actor:
         process, self.process = self.process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self.most_memory = max(self.most_memory, used.ru_maxrss * 1024)
+        if process.returncode is None:  # else it had ended by itself, which `ready` has told
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            self.most_memory = max(self.most_memory, used.ru_maxrss * 1024)
 
     def restart(self) -> None:
         self.end()
@@ -302,9 +303,13 @@ class Stage:
         return self.agent(name, role="repository")
 
     def start(self, *actors: Actor) -> None:
-        """Start them side by side."""
+        """Start them side by side, the repositories a little before the others, which look for them at once."""
         for actor in actors:
-            actor.launch()
+            if actor.role == "repository":
+                actor.start()
+        for actor in actors:
+            if actor.role != "repository":
+                actor.launch()
         for actor in actors:
             actor.ready()
 

@@ -21,14 +21,19 @@ from skyswarm.errors import (
     DestinationConflictError,
     DestinationFullError,
     LeaseLostError,
+    PieceMismatchError,
+    SkyError,
+    SourceChangedError,
     StorageFullError,
     TransferStateError,
 )
 from skyswarm.messages import canonical
 from skyswarm.messages.manifest import FileEntry, Manifest
 from skyswarm.pieces.digest import unpack_all
+from skyswarm.pieces.hasher import verified
+from skyswarm.pieces.size import piece_span
 from skyswarm.ports.records import Batch, HeldFile, Tally
-from skyswarm.ports.storage import ANY_VERSION
+from skyswarm.ports.storage import ANY_VERSION, Object
 from skyswarm.usecases import jobs, objects
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.entries import entries, note_failure, packed
@@ -89,32 +94,49 @@ def _finish_file(
     storage = deps.storages.open(agent, job.storage)
     tally = deps.transfers.tally(agent, job.id, group)
     key = destination(job, manifest, entry)
-    if tally.failed or tally.held_bytes == entry.size:
-        storage.abort(upload)  # it failed, and that is noted; or it was there all along
+    if tally.failed:
+        storage.abort(upload)  # why is noted already
         return
     pieces = packed(deps, agent, job, manifest, entry)
     try:
         found = storage.finish(upload, unpack_all(pieces), if_version=ANY_VERSION if job.overwrite else None)
-    except ConflictError:
+    except (ConflictError, AbsentError, TransferStateError) as error:
+        there = _there(deps, agent, job, key, entry, pieces)
         storage.abort(upload)
-        conflict = DestinationConflictError(
-            f"another file came to be at {key} while this one was moved; it was left as it is",
-            advice="Resume with --overwrite, or choose another destination.",
-        )
-        note_failure(deps, agent, job.id, entry.path.text, conflict)
-        return
-    except (
-        AbsentError,
-        TransferStateError,
-    ) as error:  # asked again after it worked, a storage gives the object
-        lost = TransferStateError(
-            f"what had come of {key} was removed from the destination: {error.message}",
-            advice="`skyswarm resume` brings it again.",
-        )
-        storage.abort(upload)
-        note_failure(deps, agent, job.id, entry.path.text, lost)
-        return
+        if there is None:
+            note_failure(deps, agent, job.id, entry.path.text, _lost(key, error))
+            return
+        found = there  # it was there all along, or somebody else has brought it meanwhile
     except StorageFullError as error:
         raise DestinationFullError(error.message, advice=ROOM) from error
     row = HeldFile(job.storage, key, found.version, entry.size, entry.content, pieces)
     deps.held.put(agent, [row])
+
+
+def _there(deps: Deps, agent: str, job: Job, key: str, entry: FileEntry, pieces: bytes) -> Object | None:
+    """The destination's object when it is this very file: by our record of that version, else read and hashed."""
+    storage = deps.storages.open(agent, job.storage)
+    try:
+        found = storage.stat(key)
+        row = deps.held.at(agent, job.storage, key, found.version)
+        if found.size != entry.size or (row is not None and row.content != entry.content):
+            return None
+        for index, digest in enumerate(unpack_all(pieces) if row is None else ()):
+            offset, length = piece_span(entry.size, index)
+            for _ in verified(storage.chunks(key, found.version, offset, length), digest, length):
+                pass
+    except (AbsentError, PieceMismatchError, SourceChangedError):
+        return None
+    return found
+
+
+def _lost(key: str, error: SkyError) -> SkyError:
+    if isinstance(error, ConflictError):
+        return DestinationConflictError(
+            f"another file came to be at {key} while this one was moved; it was left as it is",
+            advice="Resume with --overwrite, or choose another destination.",
+        )
+    return TransferStateError(
+        f"what had come of {key} was removed from the destination: {error.message}",
+        advice="`skyswarm resume` brings it again.",
+    )

@@ -51,7 +51,7 @@ def plan(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
         return
     job = find_sources(deps, agent, job, pool)
     manifest = get_manifest(deps, agent, job)
-    job = _described(deps, agent, job, manifest)
+    job = _described(deps, agent, _met(deps, agent, job), manifest)
     paths = PathSet(folding=deps.storages.open(agent, job.storage).folds)
     pages = read_pages(manifest, lambda one: get_side(deps, agent, job, manifest, one))
     for number, page in enumerate(pages):
@@ -182,7 +182,7 @@ def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_man
             index = reply.objects[0]
             if index is None:
                 raise NoSourceError(f"{source.agent[:12]} does not have {object_id[:12]}")
-            _learn_source(deps, agent, job.id, source, reply.storage, reply.chain)
+            learn_source(deps, agent, job.id, source, reply.storage, reply.chain)
             url = reply.urls[index].url
             if whole_manifest:
                 return deps.fetcher.small(url, objects.MAX_ENVELOPE)
@@ -196,9 +196,30 @@ def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_man
     raise last
 
 
-def _learn_source(
+def _met(deps: Deps, agent: str, job: Job) -> Job:
+    """The job with the kind of storage of a source that answers now: no estimate is made of guesses when one does."""
+    last: SkyError | None = None
+    for source in job.active_sources():
+        if source.storage:
+            return job
+        try:
+            reply = asking.ask(deps, agent, source, job.manifest, (), (job.manifest,))
+            learn_source(deps, agent, job.id, source, reply.storage, reply.chain)
+            return jobs.load(deps, agent, job.id)
+        except SkyError as error:
+            last = error
+            if asking.refused_for_good(error):
+                drop(deps, agent, job.id, source.agent, error)
+    job = jobs.load(deps, agent, job.id)
+    if last is not None and not job.active_sources():
+        raise last
+    return job
+
+
+def learn_source(
     deps: Deps, agent: str, transfer: str, source: SourceState, storage: str, chain: tuple[str, ...]
 ) -> None:
+    """Remember what a source said of itself: its kind of storage, and the chain by which it serves us."""
     if source.storage == storage and source.chain == chain:
         return
 
@@ -227,7 +248,7 @@ def drop(deps: Deps, agent: str, transfer: str, source: str, error: SkyError) ->
 def _described(deps: Deps, agent: str, job: Job, manifest: Manifest) -> Job:
     """The job with the manifest's totals and the estimate."""
     storage = deps.storages.open(agent, job.storage)
-    source = next((one.storage for one in job.active_sources() if one.storage), storage.kind)
+    source = next((one.storage for one in job.active_sources() if one.storage), "")
     estimate = deps.prices.lines(source, storage.kind, manifest.bytes, manifest.pieces)
 
     def step(now: Job) -> Job | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from skyswarm.errors import (
     ConflictError,
     EquivocationError,
+    QuotaError,
     ReplayError,
     SequenceError,
     SignatureError,
@@ -29,6 +30,7 @@ from skyswarm.usecases.jobs import Job, SourceState
 from skyswarm.usecases.views import viewing
 
 MAX_RECEIPT = 16 * 1024
+PER_MINUTE = 120
 
 
 def _newest_key(giver: str, receiver: str) -> str:
@@ -72,6 +74,7 @@ def _exchange(deps: Deps, agent: str, source: SourceState, signed: SignedReceipt
 def _next(deps: Deps, agent: str, job: Job, source: SourceState) -> SignedReceipt:
     """The pair's next receipt, stored before it is sent: after a crash the very same one is sent again."""
     tally = deps.transfers.tally(agent, job.id, f"from:{source.agent}")
+    kind = deps.storages.open(agent, job.storage).kind
     while True:
         last, version = newest(deps, agent, source.agent, agent)
         before = last.receipt if last else None
@@ -93,7 +96,7 @@ def _next(deps: Deps, agent: str, job: Job, source: SourceState) -> SignedReceip
             pieces=tally.pieces,
             wasted=tally.wasted_bytes,
             route="relay",
-            cost=deps.prices.piece(source.storage or "folder", source.storage or "folder", tally.bytes),
+            cost=deps.prices.piece(source.storage, kind, tally.bytes),
             total_bytes=(before.total_bytes if before else 0) + tally.bytes,
             total_receipts=(before.total_receipts if before else 0) + 1,
             at=int(deps.clock()),
@@ -118,16 +121,19 @@ def take_receipt(deps: Deps, agent: str, checked: Checked, body: bytes) -> bytes
         raise SignatureError("the receipt is not signed with your current key")
     if not deps.nonces.use(agent, checked.nonce, checked.remember_until, deps.clock()):
         raise ReplayError("this request was made before", advice="Sign each request anew.")
+    _count(deps, agent, checked.agent)
     signed.check(checked.public)
     while True:
         last, version = newest(deps, agent, agent, checked.agent)
         if last is not None and last.receipt.id == receipt.id:
-            return last.dump()
+            # Not the stored copy: since the first time either of us may have rotated its key.
+            return signed.countersign(deps.keys.current(agent)).dump()
         try:
             check_follows(receipt, last.receipt if last else None)
         except EquivocationError:
-            proof = f"fraud/{checked.agent}/{receipt.id}"
-            try_put(deps, agent, proof, signed.dump())
+            assert last is not None
+            proof = b"\n".join((last.dump(), signed.dump()))
+            try_put(deps, agent, f"fraud/{checked.agent}/{receipt.seq:016d}", proof)
             raise
         handed = deps.meters.read(agent, f"handed/{checked.agent}")
         if receipt.total_bytes > handed:
@@ -141,6 +147,14 @@ def take_receipt(deps: Deps, agent: str, checked: Checked, body: bytes) -> bytes
             continue
         try_put(deps, agent, f"receipt/{agent}/{checked.agent}/for/{receipt.transfer}", both.dump())
         return both.dump()
+
+
+def _count(deps: Deps, agent: str, asker: str) -> None:
+    now = int(deps.clock())
+    try:
+        deps.meters.add(agent, f"receipts/{asker}/{now // 60}", 1, PER_MINUTE, now + 60)
+    except QuotaError as error:
+        raise QuotaError("too many receipts in this minute", advice="Wait a minute.") from error
 
 
 def keep(deps: Deps, agent: str, signed: SignedReceipt, notes: object = None) -> None:

@@ -30,7 +30,7 @@ from skyswarm.ports.records import Tally
 from skyswarm.usecases import asking, jobs
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import Job
-from skyswarm.usecases.plan import drop
+from skyswarm.usecases.plan import drop, learn_source
 
 MAX_RENEWALS = 3
 """How often one piece asks for a fresh URL before its source counts as failing."""
@@ -131,10 +131,10 @@ class Relay:
         while True:
             self.beat()
             source = self.choose(number, length)
-            self.pay(source, length)
             started = self.deps.clock()
             try:
                 url = self.url(source, number)
+                self.pay(source, length)
                 chunks = self.deps.fetcher.read(url, offset, length)
                 result = write(self.watched(verified(chunks, digest, length)))
             except FetchFault as fault:
@@ -175,14 +175,12 @@ class Relay:
 
     def pay(self, source: str, length: int) -> None:
         """Count what this piece costs before it moves; CostCapError when that would pass the user's cap."""
-        kind = next((one.storage for one in self.job.sources if one.agent == source), "") or self.sink_kind
-        micro = self.deps.prices.piece(kind, self.sink_kind, length)
+        micro = self.deps.prices.piece(self.grants[source].storage, self.sink_kind, length)
         cap = self.job.max_cost
         if micro or cap >= 0:
             try:
                 self.deps.meters.add(self.agent, f"cost/{self.job.id}", micro, cap if cap >= 0 else 2**62)
             except QuotaError as error:
-                self.deps.pace.landed(self.agent, source, length, 0)
                 raise CostCapError(
                     f"stopped at your ${cap / 1e6:.2f} cap; what is verified is safe",
                     advice=f"Raise it: skyswarm resume {self.job.id} --max-cost …",
@@ -201,6 +199,7 @@ class Relay:
                 reply = self.grants[source] = asking.ask(
                     self.deps, self.agent, state, self.job.manifest, wants
                 )
+                learn_source(self.deps, self.agent, self.job.id, state, reply.storage, reply.chain)
             return reply.urls[reply.wants[number]].url
         except SkyError as error:
             raise FetchFault(error) from error
