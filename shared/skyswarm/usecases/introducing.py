@@ -2,7 +2,7 @@
 
 Law: only statements that are public anyway, checked by us; at most as many as one request carries. Anybody may vouch
 for us, so a list of who does is nothing to rely on: whom the other side vouches for comes first, then whom we trust,
-then who did so first. Who vouches for us is remembered as far as the store was read, so that asking again costs what is new.
+then who did so first. How far the store was read for that is remembered, so that asking again costs what is new.
 """
 
 from __future__ import annotations
