@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -41,6 +42,11 @@ class World:
         file.write_bytes(os.urandom(size))
         return str(self.alice("share", str(file))["link"]), file
 
+    def safe(self, name: str) -> int:
+        """Bytes of bob's transfer of that name that are safe; -1 before there is one."""
+        found = [one for one in self.bob("ls")["transfers"] if one["name"] == name]
+        return int(found[0]["bytes"]["done"]) if found else -1
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
@@ -63,6 +69,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def same(one: Path, other: Path) -> bool:
     return hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(other.read_bytes()).digest()
+
+
+def written(folder: Path) -> int:
+    """Bytes on the disk below a folder, as far as they stay while it is looked at."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += path.lstat().st_blocks * 512
+    return total
 
 
 def keys_of_example(name: str) -> set[str]:
@@ -119,7 +134,7 @@ def test_when_a_process_serves_it_the_command_only_watches(world: World) -> None
         assert world.bob("status")["served_by"] == process["pid"]
         with background(world.place, "--home", "bob", "get", link, "home:/watched") as get:
             assert get.stdout is not None
-            until(lambda: world.bob("ls")["transfers"][0]["name"] == "watched.bin")
+            until(lambda: world.safe("watched.bin") >= 0)
             get.send_signal(signal.SIGINT)
             _, err = get.communicate(timeout=20)
             assert get.returncode in (130, 0)
@@ -137,11 +152,14 @@ def test_when_a_process_serves_it_the_command_only_watches(world: World) -> None
 
 def test_a_killed_get_goes_on_where_it_was(world: World) -> None:
     link, file = world.share("killed.bin", 300_000_000)
+    before = written(world.place / "bob" / "storage" / ".skyswarm")
     with background(world.place, "--home", "bob", "get", link, "home:/killed") as get:
-        until(lambda: world.bob("ls")["transfers"][0]["bytes"]["done"] > 0)
+        hidden = world.place / "bob" / "storage" / ".skyswarm"
+        until(lambda: written(hidden) > before + 20_000_000)
         get.kill()
         get.communicate()
     stopped = world.bob("ls")["transfers"][0]
+    assert (stopped["name"], stopped["state"]) == ("killed.bin", "moving")
     done = world.bob("resume", stopped["transfer"])
     assert (done["state"], done["transfer"]) == ("done", stopped["transfer"])
     assert same(file, world.place / "bob" / "storage" / "killed" / "killed.bin")
