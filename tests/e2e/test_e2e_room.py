@@ -1,4 +1,4 @@
-"""No room at the destination: the transfer stops and says so, keeps what is verified, and a resume goes on from there."""
+"""No room at the destination: a transfer stops, says so, keeps what is verified, and resume goes on from there."""
 
 from __future__ import annotations
 

@@ -26,13 +26,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from skyswarm.edge.runtime import Runtime, create, open_runtime
 from skyswarm.usecases import jobs, lookup, people, publish, reporting, repos, starting
 from skyswarm.usecases.jobs import ACTIVE, Job
 
 ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}:{ROOT}"}
 LIMITS: dict[str, float] = {
     "rest": 0.2, "rest_most": 1.0, "patience": 15.0, "lease": 6.0, "status_every": 0.2, "stall": 2.0,
     "lookup_timeout": 2.0, "call_timeout": 5.0, "batch_bytes": 16 << 20,
@@ -49,6 +50,15 @@ def until(test: Callable[[], Any], seconds: float = 30.0, what: str = "", pause:
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds:g} s for {what or test}")
         time.sleep(pause)
+
+
+def peak(pid: int) -> int:
+    """VmHWM of a process in bytes; 0 when it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def free_port() -> int:
@@ -75,8 +85,6 @@ class Actor:
         self.id, self.deps = self.runtime.agent, self.runtime.deps
         self.limit(**limits)
         self.process: subprocess.Popen[bytes] | None = None
-        self.most_memory = 0
-        """Largest resident set of any process of this home that has ended, in bytes."""
         self.starts = 0
 
     # ---- the process ---------------------------------------------------------------------------
@@ -107,7 +115,7 @@ class Actor:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}:{ROOT}"},
+                env=ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -139,10 +147,7 @@ class Actor:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
-        if process.returncode is None:  # else it had ended by itself, which `ready` has told
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            self.most_memory = max(self.most_memory, used.ru_maxrss * 1024)
+        process.wait(30)
 
     def restart(self) -> None:
         self.end()
@@ -157,10 +162,35 @@ class Actor:
     def memory(self) -> int:
         """VmHWM of the running process, in bytes."""
         assert self.process is not None
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        raise AssertionError("no VmHWM")
+        return peak(self.process.pid)
+
+    def command(self, *arguments: str, seconds: float = 600.0) -> tuple[dict[str, Any], int]:
+        """Run a command of the command line on this home: its JSON, and the VmHWM of its process in bytes."""
+        most = 0
+        with (self.home / "command.txt").open("w+b") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "skyswarm.cli.main", "--home", str(self.home), "--json", *arguments],
+                cwd=ROOT,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+
+            def over() -> bool:
+                nonlocal most
+                most = max(most, peak(process.pid))
+                return process.poll() is not None
+
+            try:
+                until(over, seconds, f"{arguments} to end", pause=0.05)
+            finally:
+                process.kill()
+                process.wait()
+            out.seek(0)
+            text = out.read().decode()
+        assert process.returncode == 0, text
+        return json.loads(text.strip().splitlines()[-1]), most
 
     def said(self) -> str:
         """What its processes printed, and the last lines of its log."""
@@ -339,12 +369,8 @@ def make_file(path: Path, size: int, seed: int = 0) -> str:
                 block[at : at + 8] = (number << 16 | at >> 12).to_bytes(8, "big")
             chunk = memoryview(block)[: min(len(block), size - number * len(block))]
             whole.update(chunk)
-            _write(file, chunk)
+            file.write(chunk)
     return whole.hexdigest()
-
-
-def _write(file: IO[bytes], chunk: memoryview) -> None:
-    file.write(chunk)
 
 
 def sha256(path: Path) -> str:
