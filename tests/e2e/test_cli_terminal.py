@@ -23,7 +23,6 @@ HEAVY = (
     "awscrt",
     "rich",
     "pydantic",
-    "cheroot",
     "urllib3",
 )
 
