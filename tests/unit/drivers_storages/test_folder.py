@@ -110,6 +110,20 @@ def test_links_and_strange_things_are_skipped_with_a_reason(storage: FolderStora
             storage.stat(key)
 
 
+def test_the_home_of_an_agent_is_never_listed(storage: FolderStorage) -> None:
+    for key in (
+        "other/agent.db",
+        "other/config.json",
+        "other/keys/presign",
+        "other/storage/x",
+        "fine/config.json",
+    ):
+        storage.put(key, b"x", if_version=None)
+    listing = storage.list("")
+    assert [found.key for found in listing.objects] == ["fine/config.json"]
+    assert listing.skipped == (("other/", "the home of an agent: its keys are never listed"),)
+
+
 def test_skipped_names_are_paged_too(storage: FolderStorage) -> None:
     for number in range(5):
         (storage.root / f"link{number}").symlink_to("/")
