@@ -8,6 +8,7 @@ from pathlib import Path
 
 from skyswarm.errors import TransferStateError
 from skyswarm.usecases import settle
+from skyswarm.usecases.receipts import newest
 from tests.support.faulty_proxy import Fault
 from tests.support.stage import make_file, sha256, until
 from tests.support.trio import MIB, Cast, no_upload_left, trio
@@ -142,6 +143,30 @@ def test_drops_that_come_twice_are_bad_or_meet_another_file(tmp_path: Path) -> N
         # A failed one is tried again as a follow-up once the way is free.
         follow = settle.resume(bob.deps, bob.id, third)
         bob.wait("done", 60, follow.id)
+
+
+def test_a_receipt_that_could_not_be_handed_in_holds_up_no_other(tmp_path: Path) -> None:
+    with trio(tmp_path) as cast:
+        alice, bob = cast.alice, cast.bob
+        published = cast.share(9 * MIB)
+        bob.finds(published, alice)
+        cast.proxy.deaf = "/v1/receipt"
+        first = bob.get(published.envelope)
+        bob.wait("done", 60, first)
+        until(lambda: cast.proxy.unheard > 0, 20)
+        make_file(tmp_path / "more" / "more.bin", 10 * MIB, 3)
+        more = alice.publish(tmp_path / "more", name="more", storage="more")
+        bob.finds(more, alice)
+        second = bob.get(more.envelope)
+        bob.wait("done", 60, second)
+        heard = cast.proxy.unheard
+        until(lambda: cast.proxy.unheard > heard, 20)
+        cast.proxy.deaf = ""
+        until(lambda: bob.job(first).receipts and bob.job(second).receipts, 40, "both receipts")
+        ours, theirs = (newest(one.deps, one.id, alice.id, bob.id)[0] for one in (bob, alice))
+        assert ours is not None and theirs is not None and ours.complete
+        assert ours.receipt == theirs.receipt
+        assert (ours.receipt.total_receipts, ours.receipt.total_bytes) == (2, 19 * MIB)
 
 
 def test_what_the_user_holds_in_another_storage_is_copied_there(tmp_path: Path) -> None:

@@ -75,6 +75,9 @@ class FaultyProxy:
         self._lock = threading.Lock()
         self._random = random.Random(7)
         self.ranges: list[Passed] = []
+        self.deaf = ""
+        """Requests whose path ends like this are cut off ('': none)."""
+        self.unheard = 0
         self.released = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -157,6 +160,9 @@ class FaultyProxy:
         """One request and its answer; False when the connection is to be closed."""
         path = head.split(b" ", 2)[1]
         fault, passed = Fault(), None
+        if self.deaf and path.decode().endswith(self.deaf):
+            self.unheard += 1
+            return False
         if path.startswith(b"/o/"):
             asked = _RANGE.search(head)
             fault = self._take(asked is not None)
