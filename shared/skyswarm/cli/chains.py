@@ -88,8 +88,16 @@ def _person(runtime: Runtime, verdicts: tuple[Verdict, ...], name: Any) -> Perso
         scopes=tuple(sorted(one.scope for one in verdicts if one.trusted)),
         chain=shown.agents() if shown.trusted else (),
         path=tuple(map(name, shown.agents())) if shown.trusted else (),
-        sentence=shown.sentence(name),
+        sentence=_spoken(shown.sentence(name)),
     )
+
+
+def _spoken(sentence: str) -> str:
+    """A sentence about `me` as it is said to that very person."""
+    for said, better in (("me has ", "you have "), ("me distrusts ", "you distrust "), ("me's ", "your ")):
+        if sentence.startswith(said):
+            return better + sentence.removeprefix(said)
+    return sentence
 
 
 def _named(runtime: Runtime) -> list[str]:
