@@ -185,7 +185,9 @@ def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_man
             learn_source(deps, agent, job.id, source, reply.storage, reply.chain)
             url = reply.urls[index].url
             if whole_manifest:
-                return deps.fetcher.small(url, objects.MAX_ENVELOPE)
+                data = deps.fetcher.small(url, objects.MAX_ENVELOPE)
+                check_manifest(deps, agent, data, object_id)  # here: a liar costs itself, not the transfer
+                return data
             return asking.read_object(deps, url, object_id, objects.MAX_SIDE)
         except SkyError as error:
             last = error
