@@ -315,6 +315,10 @@ def test_sequence_fast_forward() -> None:
     view.offer(rows(carol))
     assert view.evaluate(bob.id, "fetch", NOW).trusted
     assert carol.id in view.wants(NOW), "what was dropped is asked for again"
+    for _ in range(2):
+        view.offer(rows(flood, carol))
+        assert view.evaluate(bob.id, "fetch", NOW).trusted
+        assert view.wants(NOW) == frozenset(), "and not for ever"
     standing = view.authenticate(carol.id, NOW)
     assert standing is not None and standing.head.seq == 1
 

@@ -215,7 +215,8 @@ class Chain:
         equivocation even though their own predecessor is withheld."""
         for claim in list(self._all_claims()):
             seq = claim.statement.seq
-            if not 0 < seq < len(self.accepted):
+            # Also at an open contradiction, so that which pair is the proof does not hang on who came first.
+            if not 0 < seq < len(self.accepted) + (self.equivocation is not None):
                 continue
             parent = self.accepted[seq - 1]
             if parent.id not in claim.tried:

@@ -107,12 +107,9 @@ class Graph:
         units.update((far, None) for far in self._wires.admitted(edge, scope))
 
     def _port(self, agent: Agent, dirty: Mapping[str, dict[Unit, None]]) -> None:
-        """From now on each edge of the agent is a unit: it starts from what it had with all the others."""
+        """From now on each edge of the agent is a unit, whose budget the repair finds."""
         for edge in self.by(agent):
             for scope in edge.scopes & dirty.keys():
-                layer = self._layers[scope]
-                if agent in layer:
-                    layer[edge] = layer[agent]
                 dirty[scope][edge] = None
                 self._touch(edge, scope, dirty[scope])
 

@@ -18,8 +18,10 @@ from skyswarm.messages.statements import Inception, Retire, Rotate, Signed
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """The keys of an agent after some statement of its chain. `did` (did:key) signs; `next` and `recovery` are
-    commitments; `since` is the seq of the statement that set them. Once `retired` nothing is signed any more."""
+    """The keys of an agent after some statement of its chain. `did` (did:key) signs; `next` and `recovery`
+    are commitments; `since` is the seq of the statement that set them. Once `retired` nothing is signed any
+    more.
+    """
 
     did: str
     next: str

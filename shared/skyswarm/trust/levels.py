@@ -22,18 +22,19 @@ def settle(wires: Wires, scope: str) -> Layer:
     for root, depth in wires.roots.items():
         if depth >= 0:
             levels[depth].append(root)
-    cuts, out, get = wires.has_cuts, wires.outward, best.get
+    cuts, out, roots, get = wires.has_cuts, wires.outward, wires.roots, best.get
     for level in range(top, 0, -1):
         below = level - 1
         for unit in levels[level]:
             if best[unit] != level:
                 continue  # settled at a higher level; this was an earlier, lower candidate
             for edge in wires.edges_of(unit) if cuts else out.get(unit, ()):
-                if scope not in edge.scopes:
-                    continue
-                value = edge.depth if edge.depth < below else below
                 subject = edge.subject
-                if value > get(subject, NONE) and subject not in wires.roots:
+                known = get(subject, NONE)
+                if (known >= below and not cuts) or scope not in edge.scopes:
+                    continue  # most edges of a large graph end here: no value above `below` can come from this level
+                value = edge.depth if edge.depth < below else below
+                if value > known and subject not in roots:
                     best[subject] = value
                     levels[value].append(subject)
                 if cuts:

@@ -51,6 +51,7 @@ class Issuer:
     rewrites: int = 0
     read: int = 0
     forked: bool = False
+    asked: int = -1  # how long the chain was when all its statements were last asked for
 
 
 class Upkeep:
@@ -101,10 +102,8 @@ class Upkeep:
         """Issuers that count and of whom something was left in the store; named once."""
         left = {agent for agent in self._left if self.counts(agent)}
         self._left -= left
-        for agent, issuer in self.issuers.items():
-            if issuer.chain.overflowed and self.counts(agent):
-                issuer.chain.overflowed = False
-                left.add(agent)
+        for agent in left & self.issuers.keys():
+            self.issuers[agent].asked = len(self.issuers[agent].chain.accepted)
         return frozenset(left)
 
     # ---- keeping up --------------------------------------------------------------------------
@@ -149,6 +148,11 @@ class Upkeep:
                 self.refused[row.position] = error.message
                 while len(self.refused) > MAX_REFUSED:
                     del self.refused[next(iter(self.refused))]
+        if issuer.chain.overflowed:
+            issuer.chain.overflowed = False
+            # Asking again helps only when the chain has grown since: what fills the room may be forged.
+            if len(issuer.chain.accepted) > issuer.asked:
+                self._left.add(agent)
         self._read(agent, issuer)
 
     def _read(self, agent: str, issuer: Issuer) -> None:

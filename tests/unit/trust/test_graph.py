@@ -156,6 +156,15 @@ def test_the_dominator_subtree_of_an_agent_is_lost_with_it(es: list[Edge]) -> No
         assert set(graph.budgets("fetch")) == before
 
 
+def test_a_new_vouch_by_one_who_falls_in_the_same_update() -> None:
+    """s is hoped for at the level of x, which falls in the same step; what is left is the vouch of y."""
+    chain = [edge(f"y{i}", i, i + 1) for i in range(3)]
+    graph = graph_of([edge("x", 0, "x"), *chain], {0: 7})
+    assert graph.budget("x", "fetch") == 6
+    assert graph.update([edge("xs", "x", "s"), edge("ys", 3, "s")], ["x"]) == {"x", "s"}
+    assert graph.budgets("fetch") == {0: 7, 1: 6, 2: 5, 3: 4, "s": 3}
+
+
 def test_a_cycle_cannot_hold_itself_up() -> None:
     ring = [edge(f"r{i}", i, i + 1, 7) for i in range(1, 5)] + [edge("back", 5, 1, 7)]
     graph = graph_of([edge("in", 0, 1, 7), *ring], {0: 7})
