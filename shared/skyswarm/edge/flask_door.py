@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from skyswarm.edge.api import answer, refusal
+from skyswarm.edge.api import MAX_BODY, answer, refusal
 from skyswarm.edge.http import FileRange, Request
 from skyswarm.edge.log import Log
 from skyswarm.edge.runtime import Runtime, open_runtime
@@ -50,7 +50,7 @@ def door(action: str) -> Callable[[Any], Reply]:
                 path=request.environ.get("RAW_URI", request.full_path).partition("?")[0],
                 query=request.query_string.decode("latin-1"),
                 headers={name.lower(): value for name, value in request.headers.items()},
-                body=request.get_data(cache=False),
+                body=request.stream.read(MAX_BODY + 1),  # what is longer is refused, not read to its end
             )
             response = answer(runtime.deps, {runtime.agent: runtime.config.role}, asked, log.write, only)
         body = response.body
