@@ -75,6 +75,8 @@ def second(tmp_path: Path, name: str) -> None:
     with trio(tmp_path, carol=True, batch_bytes=8 * MIB) as cast:
         published = cast.share(64 * MIB)
         cast.spread(published)
+        assert cast.second is not None
+        cast.second.fault = Fault(rate=4 * MIB)  # slow enough that the other one is tried as well
         cast.proxy.fault = fault
         cast.bob.drop(published.envelope)
         job = cast.bob.wait("done", 60)
