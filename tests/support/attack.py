@@ -29,7 +29,7 @@ from skyswarm.messages.keys import SeedSigner, commitment, did_key
 from skyswarm.messages.requests import FetchReply, FetchRequest, SubmitRequest, Want
 from skyswarm.messages.statements import Inception, Logged, Signed, Vouch, payload_type
 from skyswarm.ports.system import Signer
-from skyswarm.usecases import jobs, people, publish, starting
+from skyswarm.usecases import jobs, people, publish, spreading, starting
 from skyswarm.usecases.limits import Limits
 from skyswarm.usecases.views import viewing
 from skyswarm.usecases.work import perform
@@ -86,6 +86,7 @@ class Agent:
         create(self.home, name=name, port=port, role=role, fsync=False, clock=self.now)[0].close()
         self.runtime: Runtime = open_runtime(self.home, clock=self.now, limits=limits, policy=policy)
         self.id, self.deps, self.url = self.runtime.agent, self.runtime.deps, self.runtime.endpoint
+        spreading.set_endpoint(self.deps, self.id, self.url)
         self.log = Log(self.runtime.home.log)
         self.server = Server(
             make_app(self.runtime, self.log.write), "127.0.0.1", port, workers=4, log=self.log.access
