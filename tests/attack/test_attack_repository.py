@@ -458,3 +458,27 @@ def test_attack_replayed_submission_changes_nothing(world: World) -> None:
         sync.push(alice.deps, alice.id, repo.url, afresh=True)
     assert repo.statements() == before
     assert all(not parse_qs(urlsplit(url).query) for method, url in world.calls if method == "POST")
+
+
+def test_attack_withheld_revocation_by_a_copy_with_a_worthless_signature(world: World) -> None:
+    """A liar serves the true revocation under somebody else's signature first: the true copy must still count."""
+    liar, repo, alice, carol, bob = (
+        world.repository("liar"),
+        world.repository("repo"),
+        *(world.agent(name) for name in ("alice", "carol", "bob")),
+    )
+    alice.vouch(carol)
+    carol.vouch(bob)
+    revoked = carol.revoke(bob)
+    junk = seal(revoked.envelope.payload_type, revoked.envelope.payload, SeedSigner(b"j" * 32)).dump()
+    for kept in carol.deps.statements.of(carol.id, carol.id):
+        forged = replace(kept, envelope=junk) if kept.id == revoked.id else kept
+        liar.deps.statements.append(liar.id, [forged])
+    for party in (carol, bob):
+        sync.push(party.deps, party.id, repo.url)
+    sync.pull(alice.deps, alice.id, liar.url)
+    with views.viewing(alice.deps, alice.id) as view:
+        assert view.evaluate(bob.id, "fetch", world.now).trusted
+    sync.pull(alice.deps, alice.id, repo.url)
+    with views.viewing(alice.deps, alice.id) as view:
+        assert not view.evaluate(bob.id, "fetch", world.now).trusted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,14 @@ def test_a_known_statement_keeps_its_first_position(rig: Rig) -> None:
         0,
     ]
     assert rig.statements.count(ALICE) == 3
+
+
+def test_two_envelopes_of_one_statement_are_both_kept(rig: Rig) -> None:
+    forged, true = replace(row("x", seq=0), envelope=b"worthless"), row("x", seq=0)
+    assert rig.statements.append(ALICE, [forged]) == [0]
+    assert rig.statements.append(ALICE, [true, forged, true]) == [1, 0, 1]
+    assert [one.envelope for one in rig.statements.of(ALICE, "i")] == [b"worthless", true.envelope]
+    assert rig.statements.extend(ALICE, true) == 0
 
 
 def test_appending_nothing_changes_nothing(rig: Rig) -> None:

@@ -31,8 +31,9 @@ class Statements(Protocol):
     """An append-only set of statements, numbered in the order of acceptance. Nothing is ever changed or removed."""
 
     def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
-        """Add those whose id is new; returns each row's position (an old one's is its first). Two statements with
-        one (issuer, seq) are both kept: the pair is a proof of equivocation. One call is one atomic step."""
+        """Add those whose (id, envelope) is new; returns each row's position (an old one's is its first). Two
+        statements with one (issuer, seq) are both kept: the pair is a proof of equivocation. So are two envelopes of
+        one id: a copy with a worthless signature must never keep the true one out. One call is one atomic step."""
         ...
 
     def extend(self, agent: str, row: StatementRow) -> int:

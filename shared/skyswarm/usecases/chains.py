@@ -27,7 +27,7 @@ _GUARD = threading.Lock()
 @dataclass(slots=True)
 class _Replay:
     chain: Chain
-    ids: list[str] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -49,15 +49,15 @@ def replayed(deps: Deps, tenant: str, issuer: str) -> Iterator[tuple[Chain, list
             kept = deps.cache[tenant, "chains"] = _Kept()
     with kept.lock:
         rows = rows_of(deps, tenant, issuer)
-        ids = [row.id for row in rows]
+        positions = [row.position for row in rows]
         replay = kept.replays.pop(issuer, None)
-        if replay is None or replay.ids != ids[: len(replay.ids)]:
+        if replay is None or replay.positions != positions[: len(replay.positions)]:
             if len(kept.checked) > MOST_CHECKED:
                 kept.checked.clear()
             replay = _Replay(Chain(issuer, Checker(kept.checked)))
-        for row in rows[len(replay.ids) :]:
+        for row in rows[len(replay.positions) :]:
             replay.chain.offer(parse_signed(row.envelope), row.received)
-        replay.ids = ids
+        replay.positions = positions
         yield replay.chain, rows
         kept.replays[issuer] = replay
         while len(kept.replays) > MOST_CHAINS:
@@ -68,8 +68,8 @@ def rows_of(deps: Deps, tenant: str, issuer: str) -> list[StatementRow]:
     """All stored statements of an issuer, by seq, then position."""
     rows: list[StatementRow] = []
     while page := deps.statements.of(tenant, issuer, rows[-1].seq if rows else 0, _PAGE):
-        have = {row.id for row in rows[-_PAGE:]}
-        new = [row for row in page if row.id not in have]
+        have = {row.position for row in rows[-_PAGE:]}
+        new = [row for row in page if row.position not in have]
         rows += new
         if len(page) < _PAGE or not new:
             break
@@ -85,17 +85,21 @@ def store_genuine(deps: Deps, tenant: str, rows: Sequence[StatementRow]) -> list
     if not rows:
         return []
     before = rows_of(deps, tenant, rows[0].issuer)
-    have = {row.id for row in before}
-    if not all(row.id in have for row in rows):
+    have = {(row.id, row.envelope) for row in before}
+    if not all((row.id, row.envelope) in have for row in rows):
         chain = Chain(rows[0].issuer, Checker())
         for row in before:
             chain.offer(parse_signed(row.envelope), row.received)
         for row in rows:
             chain.offer(parse_signed(row.envelope), row.received)
-        new = [row for row in rows if row.id not in have and chain.fate(row.id) in (Fate.ACCEPTED, Fate.VOID)]
+        new = [
+            row
+            for row in rows
+            if (row.id, row.envelope) not in have and chain.fate(row.id) in (Fate.ACCEPTED, Fate.VOID)
+        ]
         deps.statements.append(tenant, new)
-        have |= {row.id for row in new}
-    return [row for row in rows if row.id in have]
+        have |= {(row.id, row.envelope) for row in new}
+    return [row for row in rows if (row.id, row.envelope) in have]
 
 
 def keep(deps: Deps, tenant: str, rows: Sequence[StatementRow]) -> dict[str, int]:

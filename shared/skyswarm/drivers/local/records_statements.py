@@ -69,7 +69,8 @@ def _next(connection: sqlite3.Connection, agent: str) -> int:
 
 def _add(connection: sqlite3.Connection, agent: str, row: StatementRow) -> int:
     old = connection.execute(
-        "SELECT position FROM statements WHERE agent = ? AND id = ?", (agent, row.id)
+        "SELECT position FROM statements WHERE agent = ? AND id = ? AND envelope = ?",
+        (agent, row.id, row.envelope),
     ).fetchone()
     if old is not None:
         return int(old[0])

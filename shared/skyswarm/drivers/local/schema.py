@@ -15,7 +15,7 @@ _FIRST = (
     """CREATE TABLE statements (
         agent TEXT NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, issuer TEXT NOT NULL, seq INTEGER NOT NULL,
         kind TEXT NOT NULL, envelope BLOB NOT NULL, received REAL NOT NULL, PRIMARY KEY (agent, position))""",
-    "CREATE UNIQUE INDEX statements_id ON statements (agent, id)",
+    "CREATE INDEX statements_id ON statements (agent, id)",
     "CREATE INDEX statements_chain ON statements (agent, issuer, seq, position)",
     """CREATE TABLE announcements (
         agent TEXT NOT NULL, issuer TEXT NOT NULL, part INTEGER NOT NULL, serial INTEGER NOT NULL,

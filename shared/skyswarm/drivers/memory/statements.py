@@ -18,15 +18,15 @@ from skyswarm.ports.records import AnnounceRow, StatementRow
 @dataclass(slots=True)
 class _Log:
     rows: list[StatementRow] = field(default_factory=list)
-    ids: dict[str, int] = field(default_factory=dict)
+    places: dict[tuple[str, bytes], int] = field(default_factory=dict)
     chains: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, row: StatementRow) -> int:
-        position = self.ids.get(row.id)
+        position = self.places.get((row.id, row.envelope))
         if position is None:
             position = len(self.rows)
             self.rows.append(replace(row, position=position))
-            self.ids[row.id] = position
+            self.places[row.id, row.envelope] = position
             bisect.insort(self.chains[row.issuer], (row.seq, position))
         return position
 
@@ -46,11 +46,13 @@ class MemoryStatements:
     def extend(self, agent: str, row: StatementRow) -> int:
         with self._lock:
             log = self._logs[agent]
-            if row.id in log.ids:
-                return log.ids[row.id]
             chain = log.chains[row.issuer]
             place = bisect.bisect_left(chain, (row.seq, -1))
-            if place < len(chain) and chain[place][0] == row.seq:
+            known = [log.rows[position] for seq, position in chain[place:] if seq == row.seq]
+            for other in known:
+                if other.id == row.id:
+                    return other.position
+            if known:
                 raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
             return log.add(row)
 
