@@ -260,8 +260,10 @@ def test_presigned_paths_that_are_none(face: Face, rest: str, query: str, ranges
     app = make_app(_runtime(face), face.tell)
     for method in ("GET", "HEAD", "PUT"):
         response = app(Request(method, "x", f"/o/{rest}", query, {"range": ranges}, b""))
-        assert response.status in (400, 401, 403, 404, 405), response
-        documented(response)
+        # Statuses as storages give them, which fetchers know: not always the one of the error's class.
+        assert response.status in (400, 403, 404), response
+        assert isinstance(response.body, bytes)
+        assert json.loads(response.body)["error"]["code"] in {code for code, _ in STATUS} - {"SKY-500"}
     assert not face.crashes
 
 
