@@ -1,0 +1,152 @@
+"""The pair's chain of receipts: across overlapping transfers, lost answers, crashes and rotated keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from skyswarm.errors import SkyError
+from skyswarm.messages.receipts import SignedReceipt, parse_receipt
+from skyswarm.usecases import people, receipts, settle
+from skyswarm.usecases.receipts import exchange_all, newest
+from skyswarm.usecases.work import perform
+from tests.support.land import INLINE, Land, Person
+
+
+@pytest.fixture
+def land() -> Land:
+    return Land()
+
+
+@pytest.fixture
+def alice(land: Land) -> Person:
+    return land.agent("alice")
+
+
+@pytest.fixture
+def bob(land: Land, alice: Person) -> Person:
+    made = land.agent("bob")
+    alice.vouch(made)
+    alice.hears(made)
+    made.hears(alice)
+    return made
+
+
+def moved(alice: Person, bob: Person, name: str) -> str:
+    """A transfer of one new file that is done, its receipts not exchanged yet."""
+    bob.land.buckets.add(alice.id, f"src-{name}")
+    published = alice.publish({name: name.encode() * 10}, f"src-{name}", name=name)
+    transfer = bob.get(published.envelope, alice)
+    while bob.job(transfer).state != "done":
+        for delivery in bob.deps.tasks.pull("test/0", bob.land.now, 60.0):
+            perform(bob.deps, delivery, "test/0", INLINE)
+    for delivery in bob.deps.tasks.pull("test/0", bob.land.now, 60.0, 100):
+        bob.deps.tasks.done(delivery)
+    return transfer
+
+
+def pair(alice: Person, bob: Person) -> tuple[SignedReceipt | None, SignedReceipt | None]:
+    """The newest receipt of both, as the giver and as the receiver has it."""
+    return (
+        newest(alice.deps, alice.id, alice.id, bob.id)[0],
+        newest(bob.deps, bob.id, alice.id, bob.id)[0],
+    )
+
+
+def test_a_chain_of_receipts_counts_up(alice: Person, bob: Person) -> None:
+    total = 0
+    for number, name in enumerate(("one", "three", "fifteen"), 1):
+        transfer = moved(alice, bob, name)
+        settle.receipts(bob.deps, bob.id, transfer)
+        given, got = pair(alice, bob)
+        assert given is not None and got is not None and got.complete
+        total += bob.deps.transfers.tally(bob.id, transfer).bytes
+        assert given.receipt == got.receipt
+        assert (got.receipt.seq, got.receipt.total_bytes) == (number, total)
+        assert bob.job(transfer).receipts == (got.receipt.id,)
+        got.check(bob.deps.keys.current(bob.id).public, alice.deps.keys.current(alice.id).public)
+
+
+def test_exchanging_again_changes_nothing(land: Land, alice: Person, bob: Person) -> None:
+    transfer = moved(alice, bob, "one")
+    for _ in range(3):
+        settle.receipts(bob.deps, bob.id, transfer)
+    given, got = pair(alice, bob)
+    assert given is not None and got is not None
+    assert got.receipt.seq == given.receipt.seq == 1
+    assert land.calls.count("receipt") == 1
+
+
+def test_an_answer_that_is_lost(land: Land, alice: Person, bob: Person) -> None:
+    """The giver has signed, the receiver does not know: the very same receipt is signed again."""
+    transfer = moved(alice, bob, "one")
+    land.lose.append("receipt")
+    ids, trouble = exchange_all(bob.deps, bob.id, bob.job(transfer))
+    assert (ids, isinstance(trouble, SkyError)) == ((), True)
+    settle.receipts(bob.deps, bob.id, transfer)
+    given, got = pair(alice, bob)
+    assert given is not None and got is not None
+    assert got.complete and got.receipt == given.receipt
+    assert got.receipt.seq == 1
+
+
+def test_an_answer_that_is_lost_and_a_key_rotated_meanwhile(land: Land, alice: Person, bob: Person) -> None:
+    transfer = moved(alice, bob, "one")
+    land.lose.append("receipt")
+    exchange_all(bob.deps, bob.id, bob.job(transfer))
+    people.rotate(bob.deps, bob.id)
+    alice.hears(bob)
+    settle.receipts(bob.deps, bob.id, transfer)
+    _, got = pair(alice, bob)
+    assert got is not None and got.complete and got.receipt.seq == 1
+    got.check(bob.deps.keys.current(bob.id).public, alice.deps.keys.current(alice.id).public)
+
+
+def test_two_transfers_whose_receipts_overlap(land: Land, alice: Person, bob: Person) -> None:
+    """The first one's receipt did not get through when the second one's is made: nothing is counted twice or lost."""
+    first, second = moved(alice, bob, "one"), moved(alice, bob, "three")
+    land.down.add(alice.id)
+    for transfer in (first, second, first):
+        assert exchange_all(bob.deps, bob.id, bob.job(transfer))[1] is not None
+    land.down.clear()
+    for transfer in (second, first, second):
+        settle.receipts(bob.deps, bob.id, transfer)
+    given, got = pair(alice, bob)
+    assert given is not None and got is not None
+    assert given.receipt == got.receipt
+    assert (got.receipt.seq, got.receipt.total_bytes) == (2, 30 + 50)
+    assert len({bob.job(one).receipts for one in (first, second)}) == 2
+    for transfer in (first, second):
+        (name,) = bob.job(transfer).receipts
+        entry = bob.deps.notes.get(bob.id, f"receipt/{alice.id}/{bob.id}/for/{transfer}")
+        assert entry is not None and parse_receipt(entry.value).receipt.id == name
+
+
+def test_a_crash_between_storing_and_sending(land: Land, alice: Person, bob: Person) -> None:
+    transfer = moved(alice, bob, "one")
+    job = bob.job(transfer)
+    made = receipts._next(bob.deps, bob.id, job, job.sources[0])  # and then nothing more
+    assert not made.complete
+    settle.receipts(bob.deps, bob.id, transfer)
+    given, got = pair(alice, bob)
+    assert given is not None and got is not None
+    assert got.receipt.id == given.receipt.id == made.receipt.id
+
+
+def test_receipts_of_the_giver_that_is_away_are_tried_again_by_the_queue(
+    land: Land, alice: Person, bob: Person
+) -> None:
+    published = alice.publish({"a": b"a" * 100})
+    transfer = bob.get(published.envelope, alice)
+    for _ in range(100):
+        if bob.deps.transfers.tally(bob.id, transfer).done:
+            break
+        for delivery in bob.deps.tasks.pull("test/0", land.now, 60.0):
+            perform(bob.deps, delivery, "test/0", INLINE)
+    land.down.add(alice.id)
+    bob.work()
+    assert bob.job(transfer).state == "done", "receipts never hold up a transfer"
+    assert bob.job(transfer).receipts == ()
+    land.down.clear()
+    land.now += 3600
+    bob.work()
+    assert len(bob.job(transfer).receipts) == 1
