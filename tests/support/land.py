@@ -34,6 +34,7 @@ from skyswarm.errors import (
     AbsentError,
     LinkExpiredError,
     SignatureError,
+    SourceChangedError,
     SourceUnreachableError,
     TooLargeError,
 )
@@ -134,7 +135,10 @@ class Land:
 
     def read(self, url: str, offset: int, length: int) -> Iterator[memoryview]:
         storage, signed = self._open(url)
-        yield from storage.chunks(signed.key, signed.version, offset, length)
+        try:
+            yield from storage.chunks(signed.key, signed.version, offset, length)
+        except AbsentError as error:
+            raise SourceChangedError("gone") from error
 
     def small(self, url: str, limit: int) -> bytes:
         storage, signed = self._open(url)

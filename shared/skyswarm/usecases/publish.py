@@ -263,7 +263,7 @@ def _hash_one(
             hashed = hash_file(
                 partial(storage.chunks, found.key, found.version), found.size, pool, extras, count
             )
-        except SourceChangedError:
+        except (SourceChangedError, AbsentError):
             progress.hashed_bytes = before
             try:
                 found = storage.stat(found.key)

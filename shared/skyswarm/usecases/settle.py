@@ -96,7 +96,7 @@ def keep_sharing(deps: Deps, agent: str, job: Job) -> None:
             try:
                 version = storage.stat(key).version
             except AbsentError:
-                version = ""  # it could not be had: asking for it gives 412, and the asker goes elsewhere
+                version = "absent"  # it could not be had: its URL gives 404 or 412, and the asker goes elsewhere
             places.append((job.storage, key, version, entry.size))
         objects.write_places(deps, agent, tag, number, places)
     share = Share(

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from skyswarm.errors import ConflictError, InputError, ManifestError
+from skyswarm.messages.fields import ID
 from skyswarm.messages.link import Link
 from skyswarm.messages.manifest import Manifest
 from skyswarm.pieces.paths import SharePath
@@ -91,7 +92,7 @@ def _job(deps: Deps, agent: str, transfer: str, manifest_id: str, name: str, wis
 def _start(deps: Deps, agent: str, job: Job) -> Job:
     for hint in job.hints:
         owner = hint.rpartition("/a/")[2]
-        if len(owner) != 64:
+        if ID.fullmatch(owner) is None:
             raise InputError(f"{hint} does not name an agent", advice="An endpoint ends in /a/<agent id>.")
         job = job.with_source(SourceState(agent=owner, endpoint=hint))
     try:
