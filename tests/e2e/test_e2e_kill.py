@@ -106,7 +106,7 @@ def present(bob: Actor, known: dict[int, float]) -> int:
 
 
 def test_a_file_survives_six_kills(tmp_path: Path) -> None:
-    kill_run(tmp_path, 96 * MIB, 6, 3 * MIB)
+    kill_run(tmp_path, 96 * MIB, 6, 5 * MIB)
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def swarm(tmp_path: Path, size: int, slow: int, fast: int, *, kill: bool) -> Non
 
 
 def test_two_sources_share_the_work_by_their_speed(tmp_path: Path) -> None:
-    swarm(tmp_path, 192 * MIB, 1 * MIB, 6 * MIB, kill=False)
+    swarm(tmp_path, 128 * MIB, 2 * MIB, 12 * MIB, kill=False)
 
 
 @pytest.mark.slow
@@ -59,6 +59,8 @@ def test_a_revocation_ends_the_next_fetch_and_a_new_vouch_resumes(tmp_path: Path
         carol.vouch(bob, depth=2)
         bob.vouch(dave)
         dave.finds(published, carol)
+        knows = dave.deps.statements
+        until(lambda: "vouch" in {row.kind for row in knows.of(dave.id, bob.id)}, 60, "bob's vouch at dave's")
         cast.second.fault = Fault(rate=2 * MIB)
         transfer = dave.get(published.envelope)
         until(lambda: any(dave.parts(transfer).values()), 60)

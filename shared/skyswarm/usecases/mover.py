@@ -224,14 +224,17 @@ class Mover:
         return False
 
     # ---- lease and progress ----------------------------------------------------------------------
-    def beat(self, *, now: bool = False) -> None:
-        """Now and then, or now: renew the lease, keep the progress, see whether the user paused or cancelled."""
+    def beat(self, *, now: bool = False, paid: bool = False) -> None:
+        """Now and then, or now: renew the lease, keep the progress, see whether the user paused or cancelled.
+
+        `paid`: in the middle of a piece; one that costs money already is brought to its end when the cap is reached.
+        """
         at = self.deps.clock()
         if now or at - self.looked >= 1.0:
             self.looked = at
             self.save()
             self.relay.job = jobs.load(self.deps, self.agent, self.job.id)
-            if self.job.state not in ACTIVE:
+            if self.job.state not in ACTIVE and not (paid and self.job.state == "stopped"):
                 raise CancelledError(f"the transfer is {self.job.state}")
 
     def save(self, *, last: bool = False) -> None:

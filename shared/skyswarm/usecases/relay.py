@@ -108,7 +108,7 @@ class Relay:
         items: list[Item],
         sink_kind: str,
         gains: Gains,
-        beat: Callable[[], None],
+        beat: Callable[..., None],
     ) -> None:
         self.deps, self.agent, self.job = deps, agent, job
         self.items, self.sink_kind, self.gains, self.beat = items, sink_kind, gains, beat
@@ -156,7 +156,7 @@ class Relay:
                 return
             except SkyError as error:
                 raise FetchFault(error) from error
-            self.beat()
+            self.beat(paid=True)
             yield chunk
 
     def choose(self, number: int, length: int) -> str:
