@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from skyswarm.edge.limits_file import parse_limits
 from skyswarm.messages.requests import FetchRequest
 from skyswarm.messages.status import STATES
 from skyswarm.usecases.jobs import ACTIVE, ENDED, RESUMABLE
@@ -15,8 +16,9 @@ ROOT = Path(__file__).parents[2]
 TRANSFERS = (ROOT / "shared/spec/transfers.md").read_text()
 
 
-def test_the_example_is_a_request() -> None:
-    (example,) = re.findall(r"```json\n(.*?)\n```", TRANSFERS, re.DOTALL)
+def test_the_examples_are_a_request_and_limits() -> None:
+    example, limits = re.findall(r"```json\n(.*?)\n```", TRANSFERS, re.DOTALL)
+    assert parse_limits(limits.encode()).patience == 3600
     request = FetchRequest.parse(example.encode())
     assert request.dump() == example.encode()
     assert request.want[0].count == 8
