@@ -47,10 +47,11 @@ def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) 
     try:
         if size > objects.MAX_ENVELOPE:
             raise TooLargeError(f"{size} bytes are too many for a manifest")
-        data = objects.read(storage, key, objects.MAX_ENVELOPE)
+        try:
+            data = objects.read(storage, key, objects.MAX_ENVELOPE)
+        except AbsentError:
+            return None  # taken away again
         job = start_manifest(deps, agent, data, wish, origin=key, transfer=drop_id(key, data))
-    except AbsentError:
-        return None  # taken away again
     except InputError as error:
         _write(deps, agent, key, refused_status(key, error, deps.clock()).dump())
     except SkyError as error:

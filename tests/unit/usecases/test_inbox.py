@@ -1,0 +1,168 @@
+"""The inbox: drops, statuses beside them, and what is refused with a reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from skyswarm.messages.status import Status
+from skyswarm.usecases import inbox, jobs, settle
+from skyswarm.usecases.starting import Wish
+from tests.support.land import Land, Person
+
+HOME = Wish("home")
+
+
+@pytest.fixture
+def land() -> Land:
+    return Land()
+
+
+@pytest.fixture
+def alice(land: Land) -> Person:
+    return land.agent("alice")
+
+
+@pytest.fixture
+def bob(land: Land, alice: Person) -> Person:
+    made = land.agent("bob")
+    alice.vouch(made)
+    alice.hears(made)
+    return made
+
+
+def look(bob: Person, wish: Wish = HOME) -> list[str]:
+    return inbox.look(bob.deps, bob.id, wish)
+
+
+def status(bob: Person, name: str = "x") -> Status:
+    return Status.parse(bob.files("#inbox")[f"{name}.status.json"])
+
+
+def known(alice: Person, bob: Person) -> None:
+    """Bob's transfers find alice."""
+    source = jobs.SourceState(agent=alice.id, endpoint=alice.url)
+    for job in jobs.page(bob.deps, bob.id):
+        jobs.change(bob.deps, bob.id, job.id, lambda now: now.with_source(source))
+
+
+def test_a_drop_becomes_a_transfer_with_its_status_beside_it(land: Land, alice: Person, bob: Person) -> None:
+    bob.put("d/x.manifest.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    assert look(bob) == ["d/x.manifest.json"]
+    assert (status(bob, "d/x").state, status(bob, "d/x").bytes.total) == ("queued", 3)
+    known(alice, bob)
+    bob.work()
+    done = status(bob, "d/x")
+    assert (done.state, done.bytes.done, done.files.done) == ("done", 3, 1)
+    assert done.chain == (alice.id, bob.id)
+    inbox.refresh(bob.deps, bob.id)
+    assert len(status(bob, "d/x").receipts) == 1
+
+
+def test_looking_again_starts_nothing(alice: Person, bob: Person) -> None:
+    bob.put("x.manifest.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    assert [look(bob) for _ in range(3)] == [["x.manifest.json"], [], []]
+    assert len(jobs.page(bob.deps, bob.id)) == 1
+
+
+def test_an_event_that_comes_twice_or_whose_note_was_lost(alice: Person, bob: Person) -> None:
+    """The id is made of the drop: after a crash before the note was written it is the same transfer again."""
+    bob.put("x.manifest.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    look(bob)
+    bob.deps.notes.delete(bob.id, "drop/x.manifest.json")
+    look(bob)
+    assert len(jobs.page(bob.deps, bob.id)) == 1
+
+
+def test_another_manifest_under_the_same_name_is_another_transfer(alice: Person, bob: Person) -> None:
+    for data in (b"one", b"two"):
+        bob.put("x.manifest.json", alice.publish({"a": data}).envelope, "#inbox")
+        assert look(bob) == ["x.manifest.json"]
+    assert len(jobs.page(bob.deps, bob.id)) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"", "SKY-101"), (b"{}", "SKY-101"), (b"\xff\x00", "SKY-101"), (b"x" * 200_000, "SKY-102"),
+     (b"[" * 10_000, "SKY-101")],
+    ids=["empty", "no envelope", "not text", "too long", "deep"],
+)  # fmt: skip
+def test_what_cannot_be_used_gets_a_status_that_says_why(bob: Person, data: bytes, code: str) -> None:
+    bob.put("x.manifest.json", data, "#inbox")
+    assert look(bob) == []
+    found = status(bob)
+    assert found.state == "refused" and found.error is not None
+    assert found.error.code in (code, "SKY-102"), found.error
+    assert found.error.message
+    assert look(bob) == [] and jobs.page(bob.deps, bob.id) == []
+
+
+def test_other_files_are_left_alone(bob: Person) -> None:
+    for key in ("readme.txt", "x.manifest.json.part", "x.json", ".manifest"):
+        bob.put(key, b"{}", "#inbox")
+    before = bob.files("#inbox")
+    assert look(bob) == []
+    assert bob.files("#inbox") == before
+
+
+def test_a_good_drop_beside_bad_ones(alice: Person, bob: Person) -> None:
+    bob.put("a.manifest.json", b"nonsense", "#inbox")
+    bob.put("m.manifest.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    bob.put("z.manifest.json", b"", "#inbox")
+    assert look(bob) == ["m.manifest.json"]
+    assert [status(bob, one).state for one in "amz"] == ["refused", "queued", "refused"]
+
+
+def test_a_thousand_and_more_drops(alice: Person, bob: Person) -> None:
+    """More than one page of the listing."""
+    envelope = alice.publish({"a": b"abc"}).envelope
+    for n in range(1100):
+        bob.put(f"{n:04d}.txt", b"", "#inbox")
+    bob.put("9999.manifest.json", envelope, "#inbox")
+    assert look(bob) == ["9999.manifest.json"]
+
+
+def test_a_destination_that_is_not_there_is_told(alice: Person, bob: Person) -> None:
+    """It is the wish that is wrong, not the drop that is gone: silence would be for ever."""
+    bob.put("x.manifest.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    assert look(bob, Wish("nowhere")) == []
+    found = status(bob)
+    assert (found.state, found.error and found.error.code) == ("refused", "SKY-501")
+
+
+def test_the_status_follows_what_the_user_does(land: Land, alice: Person, bob: Person) -> None:
+    bob.put("x.manifest.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    look(bob)
+    (job,) = jobs.page(bob.deps, bob.id)
+    settle.pause(bob.deps, bob.id, job.id)
+    inbox.refresh(bob.deps, bob.id)
+    assert status(bob).state == "paused"
+    version = bob.bucket("#inbox").stat("x.status.json").version
+    inbox.refresh(bob.deps, bob.id)
+    assert bob.bucket("#inbox").stat("x.status.json").version == version, (
+        "nothing changed, nothing is written"
+    )
+    settle.cancel(bob.deps, bob.id, job.id)
+    land.now += 5
+    inbox.refresh(bob.deps, bob.id)
+    assert (status(bob).state, status(bob).finished) == ("cancelled", int(land.now) - 5)
+
+
+def test_a_status_holds_no_url_no_key_and_no_path_of_the_machine(alice: Person, bob: Person) -> None:
+    bob.put("x.manifest.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    look(bob)
+    known(alice, bob)
+    bob.work()
+    text = bob.files("#inbox")["x.status.json"].decode()
+    assert "http" not in text and "s=" not in text and "did:key" not in text and '"/' not in text
+
+
+def test_a_refusal_is_told_with_its_reason(land: Land, alice: Person) -> None:
+    eve = land.agent("eve")
+    eve.put("x.manifest.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    look(eve)
+    known(alice, eve)
+    eve.work()
+    found = status(eve)
+    assert found.state == "refused" and found.error is not None
+    assert "vouch" in found.error.message
+    assert eve.files() == {}
