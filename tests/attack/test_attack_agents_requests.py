@@ -219,6 +219,22 @@ def test_attack_a_header_twice(alice: Agent, bob: Agent, share: str, name: str) 
     assert out.startswith(b"HTTP/1.1 400 "), out
 
 
+def test_attack_slow_clients_hold_up_nobody(alice: Agent, bob: Agent, share: str) -> None:
+    """Two hundred connections that send a byte, half a head, or a body that never ends; the server has four threads."""
+    parts = urlsplit(alice.url)
+    begun = [b"P", f"POST {parts.path}/v1/vouch HTTP/1.1\r\nHost: x\r\n".encode(),
+             f"POST {parts.path}/v1/vouch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc".encode()]  # fmt: skip
+    slow = [socket.create_connection((str(parts.hostname), int(parts.port or 0)), 20) for _ in range(200)]
+    try:
+        for number, sock in enumerate(slow):
+            sock.sendall(begun[number % 3])
+        for _ in range(5):
+            assert ask(bob, alice, share).status == 200
+    finally:
+        for sock in slow:
+            sock.close()
+
+
 # ---- keys ---------------------------------------------------------------------------------------
 def test_attack_key_rotated_out(alice: Agent, bob: Agent, share: str) -> None:
     """The old key is refused once the rotation is known; the new one is accepted with the proof attached."""

@@ -102,6 +102,8 @@ class Land:
         self.down: set[str] = set()
         self.lose: list[str] = []
         """Actions whose next answer is lost on its way back."""
+        self.tamper: dict[str, Callable[[bytes], bytes]] = {}
+        """What a peer makes of the body of its 200 answers, by action."""
         self.calls: list[str] = []
         self._drawn = 0
 
@@ -131,7 +133,10 @@ class Land:
             raise SourceUnreachableError("cut off before the answer came")
         if len(response.body) > limit:
             raise SourceUnreachableError("a longer answer than was asked for")
-        return Reply(response.status, response.body)
+        body = response.body
+        if response.status == 200 and action in self.tamper:
+            body = self.tamper[action](body)
+        return Reply(response.status, body)
 
     def read(self, url: str, offset: int, length: int) -> Iterator[memoryview]:
         storage, signed = self._open(url)

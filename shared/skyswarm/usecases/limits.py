@@ -15,7 +15,7 @@ class Limits:
     requests_per_minute: int = 600
     """Signed requests that one agent may send another."""
     strangers_per_minute: int = 120
-    """Requests from agents that no chain reaches: each may cost a few signature checks."""
+    """Requests from agents that no chain reaches, all of them together: each may cost a few signature checks."""
     grant_ttl: int = 900
     """Life of the presigned URLs that are handed out."""
     lease: float = 60.0

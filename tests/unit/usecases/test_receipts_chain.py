@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from skyswarm.errors import SkyError
-from skyswarm.messages.receipts import SignedReceipt, parse_receipt
+from skyswarm.messages.keys import SeedSigner, did_key
+from skyswarm.messages.receipts import SignedReceipt, parse_receipt, sign_receipt
 from skyswarm.usecases import people, receipts, settle
 from skyswarm.usecases.receipts import exchange_all, newest
 from skyswarm.usecases.work import perform
@@ -150,3 +154,45 @@ def test_receipts_of_the_giver_that_is_away_are_tried_again_by_the_queue(
     land.now += 3600
     bob.work()
     assert len(bob.job(transfer).receipts) == 1
+
+
+# ---- a giver that lies -------------------------------------------------------------------------------
+def _another(alice: Person, body: bytes) -> bytes:
+    """The giver signs what it would have liked: twice the bytes."""
+    receipt = parse_receipt(body).receipt
+    bigger = replace(receipt, bytes=receipt.bytes * 2, total_bytes=receipt.bytes * 2, raw=None)
+    return sign_receipt(bigger, alice.deps.keys.current(alice.id)).dump()
+
+
+def _unsigned(alice: Person, body: bytes) -> bytes:
+    """Only the receiver's signature comes back."""
+    signed = parse_receipt(body)
+    mine = alice.deps.keys.current(alice.id).public
+    left = tuple(one for one in signed.envelope.signatures if one[0] != did_key(mine))
+    return replace(signed.envelope, signatures=left).dump()
+
+
+def _signed_by_another_key(alice: Person, body: bytes) -> bytes:
+    signed = parse_receipt(_unsigned(alice, body))
+    return signed.countersign(SeedSigner(b"x" * 32)).dump()
+
+
+def _nonsense(alice: Person, body: bytes) -> bytes:
+    return b"nonsense"
+
+
+@pytest.mark.parametrize("lie", [_another, _unsigned, _signed_by_another_key, _nonsense])
+def test_attack_receipt_forged_by_the_giver(
+    land: Land, alice: Person, bob: Person, lie: Callable[[Person, bytes], bytes]
+) -> None:
+    """It is not kept as complete, whatever the giver sent back; the true one still can be had."""
+    transfer = moved(alice, bob, "one")
+    land.tamper["receipt"] = lambda body: lie(alice, body)
+    ids, trouble = exchange_all(bob.deps, bob.id, bob.job(transfer))
+    assert (ids, isinstance(trouble, SkyError)) == ((), True)
+    _, got = pair(alice, bob)
+    assert got is not None and not got.complete
+    land.tamper.clear()
+    settle.receipts(bob.deps, bob.id, transfer)
+    _, got = pair(alice, bob)
+    assert got is not None and got.complete and got.receipt.bytes == 30
