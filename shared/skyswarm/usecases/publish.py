@@ -96,7 +96,9 @@ def publish(
     """
     storage = deps.storages.open(agent, storage_name)
     nonce = deps.entropy(16)
-    tag = objects.tag_of(_draft(agent, terms, nonce))
+    draft = _draft(agent, terms, nonce, int(deps.clock()))
+    draft.payload()  # a name or an end that cannot be: said now, not after everything was hashed
+    tag = objects.tag_of(draft)
     places: list[tuple[str, str, str, int]] = []
     number = 0
 
@@ -162,10 +164,11 @@ def publish(
     return Published(share, manifest, envelope)
 
 
-def _draft(agent: str, terms: Terms, nonce: bytes) -> Manifest:
+def _draft(agent: str, terms: Terms, nonce: bytes, now: int) -> Manifest:
+    """The manifest with all that is known before a file was read."""
     return Manifest(
-        issuer=agent, name=terms.name, files=0, bytes=0, pieces=0, pages=(), index_depth=0, repos=terms.repos,
-        created=0, expires=terms.expires, nonce=nonce,
+        issuer=agent, name=terms.name, files=1, bytes=0, pieces=0, pages=("0" * 64,), index_depth=0,
+        repos=terms.repos, created=now, expires=terms.expires, nonce=nonce,
     )  # fmt: skip
 
 

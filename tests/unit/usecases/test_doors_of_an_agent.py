@@ -6,10 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from skyswarm.errors import MalformedError, NotTrustedError, QuotaError, RequestError, TooLargeError
-from skyswarm.messages.requests import SubmitReply, SubmitRequest
+from skyswarm.errors import (
+    MalformedError,
+    NotTrustedError,
+    QuotaError,
+    RequestError,
+    ShareDeniedError,
+    TooLargeError,
+)
+from skyswarm.messages.httpsig import Checked
+from skyswarm.messages.requests import FetchRequest, SubmitReply, SubmitRequest, Want
 from skyswarm.messages.statements import parse_signed
-from skyswarm.usecases import people, receiving
+from skyswarm.usecases import people, receiving, serving
 from skyswarm.usecases.introducing import introduction
 from skyswarm.usecases.proofs import brought, learn
 from skyswarm.usecases.repository import REVOKE_KINDS, VOUCH_KINDS
@@ -241,3 +249,42 @@ def test_windowed_meters_say_when_they_end(land: Land, alice: Person, carol: Per
     windowed = {meter for meter in ends if meter.endswith(f"/{minute}")}
     assert len(windowed) == 3, ends  # strangers, asks, receipts
     assert all(ends[meter] == int(land.now) + 60 for meter in windowed)
+
+
+class Counting:
+    """A port that notes which of its methods are called."""
+
+    def __init__(self, port: object, calls: list[str]) -> None:
+        self._port, self._calls = port, calls
+
+    def __getattr__(self, name: str) -> object:
+        self._calls.append(name)
+        return getattr(self._port, name)
+
+
+def test_attack_no_share_and_one_for_others_cost_the_same_steps(
+    land: Land, alice: Person, carol: Person
+) -> None:
+    """The same answer after the same reads and writes: what takes equally long tells nothing."""
+    share = alice.publish({"a": b"abc"}, audience=("f" * 64,), survive=3).manifest.id
+    ended = alice.publish({"a": b"abc"}, expires=int(land.now) + 10).manifest.id
+    land.now += 10
+    ports = ("statements", "shares", "held", "nonces", "meters", "notes", "storages", "keys")
+    steps = []
+    for manifest in ("0" * 64, "0" * 64, share, ended):
+        calls: list[str] = []
+        counted = {name: Counting(getattr(alice.deps, name), calls) for name in ports}
+        deps = replace(alice.deps, **counted)  # type: ignore[arg-type]
+        checked = Checked(
+            carol.id,
+            "",
+            carol.deps.keys.current(carol.id).public,
+            land.entropy(8).hex(),
+            0,
+            0,
+            land.now + 200,
+        )
+        with pytest.raises(ShareDeniedError) as caught:
+            serving.fetch_piece(deps, alice.id, checked, FetchRequest(manifest, (Want(0, 0, 0, 1),)))
+        steps.append((calls, str(caught.value)))
+    assert steps[1] == steps[2] == steps[3]

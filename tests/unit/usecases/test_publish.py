@@ -209,6 +209,19 @@ def test_a_storage_that_lists_one_name_twice(alice: Person, land: Land) -> None:
     assert alice.deps.shares.page(alice.id) == []
 
 
+@pytest.mark.parametrize(
+    "terms", [{"name": "a/b"}, {"name": ""}, {"name": ".."}, {"name": "x" * 300}, {"expires": 5}]
+)
+def test_terms_that_cannot_be_are_refused_before_a_byte_is_read(
+    alice: Person, watched: Watched, terms: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError):
+        publish.publish(
+            alice.deps, alice.id, "watched", "", Terms(**{"name": "it", **terms}), INLINE, Progress()
+        )
+    assert watched.read == []
+
+
 def test_an_unknown_storage(alice: Person) -> None:
     with pytest.raises(AbsentError):
         share(alice, "none")
