@@ -82,6 +82,15 @@ def test_attack_sybils_together_cannot_exceed_what_is_underwritten(place: Town, 
     assert total == 1000 * codes.count("")
 
 
+def test_attack_a_request_for_files_of_hundreds_of_pages(alice: Agent, bob: Agent) -> None:
+    """Each page that is named is read and parsed: five hundred would cost seconds."""
+    share = alice.publish({"a": FILE}).manifest.id
+    many = ask(bob, alice, share, tuple(Want(page, 0, 0, 1) for page in range(512)))
+    assert (many.status, many.code) == (400, "SKY-109")
+    assert "at most 16 pages" in many.json["error"]["message"]
+    assert ask(bob, alice, share, (Want(0, 0, 0, 1),) * 512).reply.wants == (0,) * 512
+
+
 # ---- receipts --------------------------------------------------------------------------------------
 def _receipt(alice: Agent, bob: Agent, **changes: Any) -> Receipt:
     given: dict[str, Any] = {

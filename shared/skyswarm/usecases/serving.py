@@ -37,6 +37,8 @@ from skyswarm.usecases.proofs import brought, learn, standing_of
 from skyswarm.usecases.views import own_head, viewing
 
 NO_LIMIT = 2**62
+MAX_PAGES = 16
+"""Pages that the wants of one request may name: each is read and parsed, a thousand files at a time."""
 
 
 def fetch_piece(deps: Deps, agent: str, checked: Checked, request: FetchRequest) -> FetchReply:
@@ -139,6 +141,8 @@ def _grants(
     places: dict[int, list[tuple[str, str, str, int]]] = {}
     wanted: list[tuple[str, str, str]] = []
     total = 0
+    if len({want.page for want in request.want}) > MAX_PAGES:
+        raise RequestError(f"one request asks for files of at most {MAX_PAGES} pages")
     for want in request.want:
         if want.page not in places:
             try:
