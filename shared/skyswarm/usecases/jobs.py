@@ -42,7 +42,10 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One transfer. Sizes in bytes, money in micro-dollars, times in Unix seconds; 0 or '' means none."""
+    """One transfer. Sizes in bytes, money in micro-dollars, times in Unix seconds; 0 or '' means none.
+
+    `round` counts resumes: what a worker meets ends the transfer only when it began in the same round.
+    """
 
     id: str
     manifest: str
@@ -51,6 +54,7 @@ class Job:
     prefix: str
     created: int
     state: str = "queued"
+    round: int = 0
     origin: str = ""
     repos: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()

@@ -96,7 +96,9 @@ def keep_sharing(deps: Deps, agent: str, job: Job) -> None:
             try:
                 version = storage.stat(key).version
             except AbsentError:
-                version = "absent"  # it could not be had: its URL gives 404 or 412, and the asker goes elsewhere
+                version = (
+                    "absent"  # it could not be had: its URL gives 404 or 412, and the asker goes elsewhere
+                )
             places.append((job.storage, key, version, entry.size))
         objects.write_places(deps, agent, tag, number, places)
     share = Share(
@@ -114,14 +116,17 @@ def keep_sharing(deps: Deps, agent: str, job: Job) -> None:
     soon(deps, agent)
 
 
-def give_up(deps: Deps, agent: str, transfer: str, state: str, error: SkyError) -> Job:
-    """Stop an active transfer with its reason; everything verified stays for a resume."""
-    return jobs.change(
-        deps,
-        agent,
-        transfer,
-        lambda one: one.to_state(state, deps.clock(), error) if one.state in ACTIVE else None,
-    )
+def give_up(deps: Deps, agent: str, transfer: str, state: str, error: SkyError, of_round: int) -> Job:
+    """Stop an active transfer with its reason, unless it was resumed since; everything verified stays."""
+
+    def step(job: Job) -> Job | None:
+        return (
+            job.to_state(state, deps.clock(), error)
+            if job.state in ACTIVE and job.round == of_round
+            else None
+        )
+
+    return jobs.change(deps, agent, transfer, step)
 
 
 def pause(deps: Deps, agent: str, transfer: str) -> Job:
@@ -156,6 +161,7 @@ def resume(
             sources=tuple(replace(one, state="active", strikes=0, code="", reason="") for one in job.sources),
             max_cost=job.max_cost if max_cost is None else max_cost,
             overwrite=job.overwrite or overwrite,
+            round=job.round + 1,
         )
         return out.to_state("moving" if job.planned else "queued", deps.clock())
 

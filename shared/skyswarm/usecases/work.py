@@ -26,6 +26,7 @@ from skyswarm.ports.records import Entry
 from skyswarm.ports.work import Delivery
 from skyswarm.usecases import inbox, jobs, settle, spreading
 from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.jobs import ACTIVE
 from skyswarm.usecases.move import move
 from skyswarm.usecases.mover import ROOM
 from skyswarm.usecases.plan import MAX_PLAN, find_sources, plan
@@ -40,7 +41,10 @@ def perform(deps: Deps, delivery: Delivery, holder: str, pool: Executor) -> None
     """Run one delivery and settle it with the queue. `holder` names this worker: `<instance>/<thread>`."""
     task = delivery.task
     body = canonical.loads(task.body_json, MAX_BODY)
+    began = 0
     try:
+        if task.kind in TRANSFER_KINDS:
+            began = jobs.load(deps, task.agent, str(body["transfer"])).round
         _run(deps, task.agent, task.kind, body, holder, pool)
     except LeaseLostError:
         # Somebody else is at it. Look again when its lease could have ended, should it have died.
@@ -48,7 +52,7 @@ def perform(deps: Deps, delivery: Delivery, holder: str, pool: Executor) -> None
     except CancelledError:
         deps.tasks.done(delivery)
     except SkyError as error:
-        _trouble(deps, delivery, body, error, pool)
+        _trouble(deps, delivery, body, error, pool, began)
     else:
         deps.tasks.done(delivery)
 
@@ -70,7 +74,7 @@ def _run(deps: Deps, agent: str, kind: str, body: dict[str, object], holder: str
 
 
 def _trouble(
-    deps: Deps, delivery: Delivery, body: dict[str, object], error: SkyError, pool: Executor
+    deps: Deps, delivery: Delivery, body: dict[str, object], error: SkyError, pool: Executor, began: int
 ) -> None:
     task, now = delivery.task, deps.clock()
     wait = min(30.0, 0.25 * 2 ** min(delivery.attempt, 7))
@@ -78,9 +82,7 @@ def _trouble(
         if task.kind == "receipts":
             wait = min(3600.0, 0.25 * 2 ** min(delivery.attempt, 14))  # a giver may be away for days
         if task.kind == "receipts" and delivery.attempt >= RECEIPT_TRIES:
-            deps.tasks.done(
-                delivery
-            )  # the receipts stay as they are; `skyswarm receipts` shows which lack a signature
+            deps.tasks.done(delivery)  # `skyswarm receipts` shows which lack a signature
         else:
             deps.tasks.later(delivery, now + wait)
         return
@@ -91,10 +93,13 @@ def _trouble(
     if final is None and _patience_over(deps, task.agent, transfer, now):
         final = "failed"
     if final is not None:
-        job = settle.give_up(deps, task.agent, transfer, final, error)
+        job = settle.give_up(deps, task.agent, transfer, final, error, began)
         if job.origin:
             inbox.write_status(deps, task.agent, job)
-        deps.tasks.done(delivery)
+        if job.state in ACTIVE:  # resumed since this worker began: what it met was of the round before
+            deps.tasks.later(delivery, now)
+        else:
+            deps.tasks.done(delivery)
         return
     if isinstance(error, NoSourceError) and task.kind == "move":
         _look_again(deps, task.agent, transfer, pool)
