@@ -89,7 +89,9 @@ def run(workdir: Path, agents: int = 100_000, edges: int = 1_000_000, peer: bool
     lasting = [timed(lambda a=a: survives(graph, a, "fetch", 1))[0] * 1000 for a in dice.sample(trusted, 200)]  # type: ignore[misc]
     figures["survives_1_median_ms"] = statistics.median(lasting)
     figures["survives_1_p99_ms"] = sorted(lasting)[int(len(lasting) * 0.99)]
-    figures["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # before the peer comes in
+    figures["peak_mib"] = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    )  # before the peer comes in
     if peer:
         figures |= _networkx(made, str(root), budgets)
         figures["networkx_by_pure_x"] = figures["networkx_rule_s"] / figures["full_pure_s"]

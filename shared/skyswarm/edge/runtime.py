@@ -6,6 +6,7 @@ Law: the only place that chooses the local drivers and takes time and randomness
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from skyswarm.drivers.http.fetcher import HttpFetcher
 from skyswarm.drivers.http.peers import AddressPolicy, HttpPeers
@@ -64,7 +66,8 @@ class Runtime:
         self.agent = self.config.agent
         self.name = self.config.name
         self.database = Database(home.database)
-        policy = policy or AddressPolicy(allow_private=True)
+        # An agent that the internet reaches must not be sent into the network it stands in.
+        policy = policy or AddressPolicy(allow_private=not _public(self.config.public_url))
         limits = limits or read_limits(home.path)
         self.presigner = Presigner(home.presign_secret(), self.base_url, clock)
         self.storages = LocalStorages(home, self.presigner)
@@ -124,6 +127,17 @@ class Runtime:
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.network.shutdown(wait=False, cancel_futures=True)
         self.database.close()
+
+
+def _public(url: str | None) -> bool:
+    """Whether an agent reached by this URL is reached from the internet, as far as the name tells."""
+    host = urlsplit(url).hostname if url else None
+    if not host or host == "localhost" or "." not in host.strip("[]") and ":" not in host:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return True
 
 
 def prices() -> Prices:

@@ -98,7 +98,10 @@ def _start(deps: Deps, agent: str, job: Job) -> Job:
     try:
         job = jobs.store(deps, agent, job.to_state(job.state, deps.clock()))
     except ConflictError:
-        job = jobs.load(deps, agent, job.id)  # the same drop, delivered again
+        there = jobs.load(deps, agent, job.id)
+        if (there.manifest, there.origin) != (job.manifest, job.origin):
+            raise  # another transfer has this id by chance: the caller tries again with another one
+        job = there  # the same drop, delivered again
     if job.state != "paused":
         deps.tasks.push(plan_task(agent, job.id))
     return job
