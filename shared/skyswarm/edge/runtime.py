@@ -132,7 +132,7 @@ class Runtime:
 def _public(url: str | None) -> bool:
     """Whether an agent reached by this URL is reached from the internet, as far as the name tells."""
     host = urlsplit(url).hostname if url else None
-    if not host or host == "localhost" or "." not in host.strip("[]") and ":" not in host:
+    if not host or host == "localhost" or ("." not in host.strip("[]") and ":" not in host):
         return False
     try:
         return ipaddress.ip_address(host).is_global
