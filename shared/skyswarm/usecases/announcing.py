@@ -53,6 +53,7 @@ def announce_all(deps: Deps, agent: str, urls: Sequence[str], endpoint: str) -> 
             continue
         try:
             due = min(due, _announce(deps, agent, repo, endpoint, parts))
+            repos.worked(deps, agent, repo.id)
         except SkyError as error:
             due = min(due, repos.failed(deps, agent, repo.id, error).retry_at)
     return due

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 
-from skyswarm.errors import InputError, MalformedError, SkyError
+from skyswarm.errors import InputError, MalformedError, RepositoryUnreachableError, SkyError
 from skyswarm.messages.fields import ID, b64url
 from skyswarm.messages.repository import AnnounceRequest, LookupReply, StatementsPage
 from skyswarm.messages.statements import Announce, parse_signed
@@ -48,33 +48,74 @@ def lookup_key(manifest_id: str) -> str:
     return b64url(hmac.digest(bytes.fromhex(manifest_id), _CONTEXT, hashlib.sha256))
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a look-up brought: the agents found, freshest first; which repositories (URLs) answered, and why the others
+    did not (those that were too slow for this look-up say so)."""
+
+    found: tuple[Found, ...]
+    answered: tuple[str, ...]
+    failed: dict[str, SkyError]
+
+
 def locate(deps: Deps, agent: str, manifest_id: str, repos: Sequence[str], executor: Executor) -> list[Found]:
-    """Who announces this share at any of these repositories (URLs), freshest first, each agent once.
+    """Who announces this share at any of these repositories (URLs), freshest first, each agent once. As `look_up`."""
+    return list(look_up(deps, agent, manifest_id, repos, executor).found)
+
+
+def look_up(deps: Deps, agent: str, manifest_id: str, urls: Sequence[str], executor: Executor) -> Answers:
+    """Ask these repositories who announces the share, each agent once.
 
     Waits at most `Limits.lookup_timeout` for the first answer, and only briefly for the others after it. Repositories
-    that rest after a failure are asked only when there is no other. Raises nothing but MalformedError.
+    that rest after a failure are asked only when the others know nobody; one that answers rests no longer. Raises
+    nothing but MalformedError.
     """
     key = lookup_key(manifest_id)
-    asked = _worth_asking(deps, agent, repos)
-    waiting: set[Future[list[Found]]] = {executor.submit(_ask, deps, agent, repo, key) for repo in asked}
+    every = _sound(urls)
+    first = known.awake(deps, agent, every)
+    answers = _ask_all(deps, agent, key, first, executor)
+    resting = tuple(repo for repo in every if repo not in first)
+    if answers.found or not resting:
+        return answers
+    late = _ask_all(deps, agent, key, resting, executor)
+    return Answers(late.found, answers.answered + late.answered, answers.failed | late.failed)
+
+
+def _ask_all(deps: Deps, agent: str, key: str, asked: tuple[Repo, ...], executor: Executor) -> Answers:
+    running: dict[Future[list[Found]], Repo] = {
+        executor.submit(_ask, deps, agent, repo, key): repo for repo in asked
+    }
+    waiting = set(running)
     found: dict[str, Found] = {}
+    answered: list[str] = []
+    slow = RepositoryUnreachableError("it does not answer in time", advice="It is tried again by itself.")
+    failed: dict[str, SkyError] = {repo.url: slow for repo in asked}
     patience = deps.limits.lookup_timeout
     while waiting:
         done, waiting = wait(waiting, timeout=patience, return_when=FIRST_COMPLETED)
         if not done:
             break
-        for one in (one for future in done for one in _result(future)):
-            old = found.get(one.agent)
-            if old is None or one.announce.serial > old.announce.serial:
-                found[one.agent] = one
-        answered = any(future.exception() is None for future in done)
+        for future in done:
+            url = running[future].url
+            try:
+                brought = future.result()
+            except SkyError as error:
+                failed[url] = error
+                continue
+            answered.append(url)
+            del failed[url]
+            for one in brought:
+                old = found.get(one.agent)
+                if old is None or one.announce.serial > old.announce.serial:
+                    found[one.agent] = one
         patience = min(patience, GRACE if found else GRACE_EMPTY if answered else patience)
     for future in waiting:
         future.cancel()
-    return sorted(found.values(), key=lambda one: (-one.announce.serial, one.agent))
+    freshest = sorted(found.values(), key=lambda one: (-one.announce.serial, one.agent))
+    return Answers(tuple(freshest), tuple(answered), failed)
 
 
-def _worth_asking(deps: Deps, agent: str, urls: Sequence[str]) -> tuple[Repo, ...]:
+def _sound(urls: Sequence[str]) -> tuple[Repo, ...]:
     repos: dict[str, Repo] = {}
     for url in urls:
         try:
@@ -82,22 +123,16 @@ def _worth_asking(deps: Deps, agent: str, urls: Sequence[str]) -> tuple[Repo, ..
         except InputError:
             continue  # of a link or manifest: the other repositories may know
         repos[repo.url] = repo
-    every = tuple(repos.values())
-    return known.awake(deps, agent, every) or every
-
-
-def _result(future: Future[list[Found]]) -> list[Found]:
-    try:
-        return future.result()
-    except SkyError:
-        return []
+    return tuple(repos.values())
 
 
 def _ask(deps: Deps, agent: str, repo: Repo, key: str) -> list[Found]:
     """One repository's answer, as far as it proves itself."""
     body = wire.get(deps, f"{repo.url}/v1/lookup/{key}", timeout=deps.limits.lookup_timeout)
+    rows = LookupReply.parse(body).found
+    known.rouse(deps, agent, repo.id)
     out = []
-    for row in LookupReply.parse(body).found:
+    for row in rows:
         try:
             out.append(_checked(deps, agent, repo, key, row))
         except SkyError:

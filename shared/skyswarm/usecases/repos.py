@@ -26,8 +26,8 @@ from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.loghead import entry_of, origin_of
 
 MAX_REPOS = 100
-BACKOFF = 30.0
-BACKOFF_MOST = 3600.0
+BACKOFF = 5.0
+BACKOFF_MOST = 60.0
 _CHUNK = 256
 _MAX_STATE = 1 << 20
 
@@ -57,8 +57,9 @@ def parse_repo(url: str) -> Repo:
 
 
 def add(deps: Deps, agent: str, url: str) -> Repo:
-    """Use this repository from now on; an address known under another URL is replaced."""
+    """Use this repository from now on, at once; an address known under another URL is replaced."""
     repo = parse_repo(url)
+    rouse(deps, agent, repo.id)
     while True:
         old = deps.notes.get(agent, f"repo/{repo.id}")
         try:
@@ -160,11 +161,10 @@ def change(deps: Deps, agent: str, repo: str, decide: Callable[[State], State]) 
 
 
 def failed(deps: Deps, agent: str, repo: str, error: SkyError) -> State:
-    """Remember why it failed and rest it: half a minute, doubling up to an hour."""
+    """Remember why it failed and rest it: five seconds, doubling up to a minute."""
 
     def decide(now: State) -> State:
-        rest = min(BACKOFF_MOST, BACKOFF * 2 ** min(now.failures, 10))
-        until = int(deps.clock() + rest)
+        until = int(deps.clock() + _rest(now.failures + 1))
         return replace(now, failures=now.failures + 1, retry_at=until, error=error.to_json())
 
     return change(deps, agent, repo, decide)
@@ -173,6 +173,30 @@ def failed(deps: Deps, agent: str, repo: str, error: SkyError) -> State:
 def worked(deps: Deps, agent: str, repo: str) -> State:
     """Forget earlier failures; an alarm stays."""
     return change(deps, agent, repo, lambda now: replace(now, failures=0, retry_at=0, error=None))
+
+
+def rouse(deps: Deps, agent: str, repo: str) -> State:
+    """Try it at once, as if it had never failed: it has just answered somebody, or the user wants it now. Why it failed
+    the last time is told until a round succeeds."""
+    return change(deps, agent, repo, lambda now: replace(now, failures=0, retry_at=0))
+
+
+def hasten(deps: Deps, agent: str) -> None:
+    """There is something new to bring: let every repository rest no longer than `BACKOFF` after its last failure."""
+
+    def decide(now: State) -> State:
+        if not now.failures:
+            return now
+        failed_at = now.retry_at - _rest(now.failures)
+        return replace(now, retry_at=min(now.retry_at, int(failed_at + BACKOFF)))
+
+    for repo in known(deps, agent):
+        change(deps, agent, repo.id, decide)
+
+
+def _rest(failures: int) -> float:
+    """Seconds that a repository rests after so many failures in a row."""
+    return min(BACKOFF_MOST, BACKOFF * 2.0 ** min(failures - 1, 10))
 
 
 def awake(deps: Deps, agent: str, repos: tuple[Repo, ...]) -> tuple[Repo, ...]:

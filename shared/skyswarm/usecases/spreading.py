@@ -1,4 +1,4 @@
-"""Keeping in touch with every repository an agent uses: one task hands in, reads and announces.
+"""Keeping in touch with every repository an agent uses: one task hands in, reads and announces; who has been told.
 
 Law: repositories are independent; what fails with one is remembered there (`repos.py`) and never stops another.
 """
@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from skyswarm.ports.records import Entry
 from skyswarm.ports.work import Task
 from skyswarm.usecases import repos, sync
+from skyswarm.usecases.chains import replayed
 from skyswarm.usecases.deps import Deps
 
 ENDPOINT = "endpoint"
@@ -29,7 +30,13 @@ def endpoint_of(deps: Deps, agent: str) -> str | None:
 
 
 def soon(deps: Deps, agent: str) -> None:
-    """Something is new here that repositories should know: a statement, a share."""
+    """Something is new here that repositories should know: a statement, a share. Those that rest are tried as well."""
+    repos.hasten(deps, agent)
+    regularly(deps, agent)
+
+
+def regularly(deps: Deps, agent: str) -> None:
+    """Time has passed: whatever is due at the repositories that do not rest."""
     deps.tasks.push(Task(agent, "sync", b"{}", f"sync/{agent}"))
 
 
@@ -38,3 +45,21 @@ def synchronise(deps: Deps, agent: str, pool: Executor) -> None:
     urls = [repo.url for repo in repos.known(deps, agent)]
     if urls:
         sync.tend(deps, agent, urls, endpoint_of(deps, agent), pool)
+
+
+def told(deps: Deps, agent: str) -> tuple[int, int, dict[str, dict[str, str]]]:
+    """How many repositories have taken or hold our newest statement, of how many, and why the others (by URL) failed
+    when they were last tried. One that was not tried yet is in neither."""
+    with replayed(deps, agent, agent) as (line, _):
+        chain = [node.id for node in line.accepted]
+    count, errors = 0, {}
+    every = repos.known(deps, agent)
+    for repo in every:
+        held = repos.state(deps, agent, repo.id)
+        # What the log holds of us may have been replaced by a recovery: then what it took says nothing either.
+        ours = not held.mine or chain[held.mine - 1 : held.mine] == [held.mine_head]
+        if ours and max(held.mine, held.pushed) >= len(chain):
+            count += 1
+        elif held.error is not None:
+            errors[repo.url] = held.error
+    return count, len(every), errors

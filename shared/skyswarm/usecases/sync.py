@@ -1,7 +1,8 @@
 """An agent and its repositories, all together: read their logs, hand in own statements, announce what is shared.
 
 Law: repositories are independent. What happens to one is remembered in its own State and rests it for a while; it
-never stops another and is never raised. `spec/repositories.md`, "What an agent does".
+never stops another and is never raised. What is asked for by name (`pull`, `push`) asks also one that rests, and ends
+its rest when it answers. `spec/repositories.md`, "What an agent does".
 """
 
 from __future__ import annotations
@@ -10,17 +11,31 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from skyswarm.errors import ConflictError, SkyError
-from skyswarm.usecases import repos
+from skyswarm.usecases import logreading, pushing, repos
 from skyswarm.usecases.announcing import announce_all
 from skyswarm.usecases.deps import Deps
-from skyswarm.usecases.logreading import Pulled, compare, pull
-from skyswarm.usecases.pushing import push
+from skyswarm.usecases.logreading import Pulled, compare
 from skyswarm.usecases.repos import Repo, held_checkpoints, parse_repo
 
 __all__ = ["Pulled", "announce_all", "compare", "held_checkpoints", "pull", "push", "tend"]
 
 PULLS = 16
 """Pulls of one log in one go (each up to 16,384 statements); a longer one is read on the next time."""
+
+
+def pull(deps: Deps, agent: str, url: str) -> Pulled:
+    """`logreading.pull`; a repository that answers rests no longer."""
+    pulled = logreading.pull(deps, agent, url)
+    repos.rouse(deps, agent, parse_repo(url).id)
+    return pulled
+
+
+def push(deps: Deps, agent: str, url: str, *, afresh: bool = False) -> int:
+    """`pushing.push`; a repository that took something rests no longer."""
+    taken = pushing.push(deps, agent, url, afresh=afresh)
+    if taken:
+        repos.rouse(deps, agent, parse_repo(url).id)
+    return taken
 
 
 def tend(
@@ -34,12 +49,12 @@ def tend(
     awake = repos.awake(deps, agent, tuple(parse_repo(url) for url in urls))
     if executor is None:
         for repo in awake:
-            _tend(deps, agent, repo)
+            _tend(deps, agent, repo, endpoint)
     else:
-        started = [(repo, executor.submit(_tend, deps, agent, repo)) for repo in awake]
+        started = [(repo, executor.submit(_tend, deps, agent, repo, endpoint)) for repo in awake]
         for repo, future in started:
             if future.cancel():  # no thread was free: we are one
-                _tend(deps, agent, repo)
+                _tend(deps, agent, repo, endpoint)
             else:
                 future.result()
     if endpoint is None:  # never served yet: nobody could reach what would be announced
@@ -47,14 +62,15 @@ def tend(
     return announce_all(deps, agent, urls, endpoint)
 
 
-def _tend(deps: Deps, agent: str, repo: Repo) -> None:
+def _tend(deps: Deps, agent: str, repo: Repo, endpoint: str | None) -> None:
     try:
         for _ in range(PULLS):
-            if not pull(deps, agent, repo.url).more:
+            if not logreading.pull(deps, agent, repo.url).more:
                 break
-        if push(deps, agent, repo.url):
-            pull(deps, agent, repo.url)
-        repos.worked(deps, agent, repo.id)
+        if pushing.push(deps, agent, repo.url):
+            logreading.pull(deps, agent, repo.url)
+        if endpoint is None:
+            repos.worked(deps, agent, repo.id)  # else when it took the announcement too
     except ConflictError:
         return  # another process of this agent is at it
     except SkyError as error:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from skyswarm.usecases import inbox, jobs
+from skyswarm.usecases import inbox, jobs, repos
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE
 from skyswarm.usecases.people import mend_rotation
 from skyswarm.usecases.settle import wake
-from skyswarm.usecases.spreading import set_endpoint, soon
+from skyswarm.usecases.spreading import regularly, set_endpoint
 from skyswarm.usecases.starting import Wish
 
 SYNC_EVERY = 5.0
@@ -33,6 +33,8 @@ def wake_up(deps: Deps, agent: str, endpoint: str) -> None:
     """Once after a start: make tasks for whatever a crash or a lost message left without one."""
     set_endpoint(deps, agent, endpoint)
     mend_rotation(deps, agent)
+    for repo in repos.known(deps, agent):
+        repos.rouse(deps, agent, repo.id)  # what failed before this start says little about now
     for job in jobs.page(deps, agent, limit=1000):
         if job.state in ACTIVE:
             wake(deps, agent, job)
@@ -51,6 +53,6 @@ def tend(deps: Deps, agent: str, rounds: Rounds, role: str) -> Rounds:
         inbox.refresh(deps, agent)
         rounds = replace(rounds, statuses=now + deps.limits.status_every)
     if now >= rounds.sync:
-        soon(deps, agent)
+        regularly(deps, agent)
         rounds = replace(rounds, sync=now + SYNC_EVERY)
     return rounds

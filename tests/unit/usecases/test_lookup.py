@@ -19,7 +19,7 @@ from skyswarm.messages.keys import SeedSigner
 from skyswarm.messages.repository import AnnounceRequest, LookupReply
 from skyswarm.messages.statements import Announce, Head, payload_type
 from skyswarm.usecases import repos, sync
-from skyswarm.usecases.lookup import GRACE, locate, lookup_key
+from skyswarm.usecases.lookup import GRACE, locate, look_up, lookup_key
 from tests.support.inprocess import Answer, Party, SlowAnswer, World, honest
 
 MANIFEST = hashlib.sha256(b"a manifest").hexdigest()
@@ -113,6 +113,21 @@ def test_a_repository_that_rests_is_asked_only_when_there_is_no_other(
     assert len(locate(bob.deps, bob.id, MANIFEST, [one.url, two.url], pool)) == 1
     assert not any(url.startswith(one.url) for _, url in world.calls)
     assert len(locate(bob.deps, bob.id, MANIFEST, [one.url], pool)) == 1
+
+
+def test_those_that_rest_are_asked_when_the_others_know_nobody(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    one, two = world.repository("one"), world.repository("two")
+    dead = world.repository("dead")
+    sharing(world, "alice", one)
+    bob = world.agent("bob")
+    world.stop(dead)
+    for resting in (one, dead):
+        repos.failed(bob.deps, bob.id, resting.id, MalformedError("it failed"))
+    answers = look_up(bob.deps, bob.id, MANIFEST, [one.url, two.url, dead.url], pool)
+    assert len(answers.found) == 1
+    assert set(answers.answered) == {one.url, two.url} and list(answers.failed) == [dead.url]
 
 
 def answering(*rows: AnnounceRequest) -> Answer:

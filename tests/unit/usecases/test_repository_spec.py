@@ -80,5 +80,6 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert f"more than {SKEW} s ahead" in PAGE
     assert f"older than {FROZEN} s" in PAGE and f"took {PROMISE} s before" in PAGE
     assert f"{GRACE} s more, {GRACE_EMPTY:.0f} s once" in PAGE
-    assert f"rests for {repos.BACKOFF:.0f} s" in PAGE and repos.BACKOFF_MOST == 3600
+    assert f"rests for {repos.BACKOFF:.0f} s, doubling up to {repos.BACKOFF_MOST:.0f} s" in PAGE
+    assert f"no longer than {repos.BACKOFF:.0f} s after" in PAGE
     assert MAX_NOTE == 128 * 1024

@@ -11,7 +11,7 @@ from skyswarm.errors import RepositoryError, RepositoryUnreachableError
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.keys import commitment, did_key
 from skyswarm.messages.statements import Rotate, Vouch, parse_signed, payload_type
-from skyswarm.usecases import repos, sync, views
+from skyswarm.usecases import repos, spreading, sync, tending, views
 from skyswarm.usecases.lookup import locate
 from tests.support.inprocess import DAY, Party, World, row
 
@@ -139,6 +139,98 @@ def test_a_dead_repository_rests_and_stops_no_other() -> None:
     sync.tend(alice.deps, alice.id, [dead.url, alive.url], alice.url)
     assert alice.id in dead.statements()
     assert repos.state(alice.deps, alice.id, dead.id).error is None
+
+
+def resting(world: World, failures: int) -> tuple[Party, Party]:
+    """An agent whose only repository, back by now, has failed that often in a row."""
+    repo, alice = world.repository("repo"), world.agent("alice")
+    repos.add(alice.deps, alice.id, repo.url)
+    for _ in range(failures):
+        repos.failed(alice.deps, alice.id, repo.id, RepositoryError("it was away"))
+    return repo, alice
+
+
+def test_a_rest_doubles_up_to_a_minute() -> None:
+    world = World()
+    repo, alice = resting(world, 0)
+    rests = []
+    for _ in range(7):
+        now = repos.failed(alice.deps, alice.id, repo.id, RepositoryError("it is away"))
+        rests.append(now.retry_at - world.now)
+    assert rests == [5, 10, 20, 40, 60, 60, 60]
+
+
+@pytest.mark.parametrize("what", ["pull", "push", "look-up", "add", "start"])
+def test_what_ends_a_rest(what: str) -> None:
+    world = World()
+    repo, alice = resting(world, 9)
+    assert repos.awake(alice.deps, alice.id, repos.known(alice.deps, alice.id)) == ()
+    if what == "pull":
+        sync.pull(alice.deps, alice.id, repo.url)
+    elif what == "push":
+        assert sync.push(alice.deps, alice.id, repo.url)
+    elif what == "look-up":
+        with ThreadPoolExecutor(1) as pool:
+            assert locate(alice.deps, alice.id, MANIFEST, [repo.url], pool) == []
+    elif what == "add":
+        repos.add(alice.deps, alice.id, repo.url)
+    else:
+        tending.wake_up(alice.deps, alice.id, alice.url)
+    state = repos.state(alice.deps, alice.id, repo.id)
+    assert (state.failures, state.retry_at) == (0, 0)
+    assert state.error is not None, "why it failed is told until a whole round went well"
+    sync.tend(alice.deps, alice.id, [repo.url], alice.url)
+    assert repos.state(alice.deps, alice.id, repo.id).error is None
+
+
+def test_a_repository_that_takes_no_announcement_rests_longer_each_time() -> None:
+    world = World()
+    repo, alice = world.repository("repo"), world.agent("alice")
+    whole = world.routes[repo.url]
+
+    def refuses(method: str, path: str, body: bytes) -> bytes:
+        if path.endswith("/announce"):
+            raise RepositoryError("not now")
+        return whole(method, path, body)
+
+    world.serve(repo, refuses)
+    for failures in (1, 2, 3):
+        sync.tend(alice.deps, alice.id, [repo.url], alice.url)
+        state = repos.state(alice.deps, alice.id, repo.id)
+        assert state.failures == failures
+        world.now = float(state.retry_at)
+
+
+def test_something_new_is_brought_to_those_that_rest_too_but_not_at_every_word() -> None:
+    world = World()
+    repo, alice = resting(world, 9)
+    spreading.soon(alice.deps, alice.id)
+    state = repos.state(alice.deps, alice.id, repo.id)
+    assert (state.failures, state.retry_at) == (9, world.now + repos.BACKOFF)
+    world.now += repos.BACKOFF
+    assert repos.awake(alice.deps, alice.id, repos.known(alice.deps, alice.id)) != ()
+    repos.failed(alice.deps, alice.id, repo.id, RepositoryError("it is still away"))
+    spreading.regularly(alice.deps, alice.id)
+    assert repos.state(alice.deps, alice.id, repo.id).retry_at == world.now + repos.BACKOFF_MOST
+
+
+def test_who_has_been_told_of_the_newest_statement() -> None:
+    world = World()
+    taken, dead, unread = (world.repository(name) for name in ("taken", "dead", "unread"))
+    alice, bob = world.agent("alice"), world.agent("bob")
+    assert spreading.told(alice.deps, alice.id) == (0, 0, {})
+    for repo in (taken, dead, unread):
+        repos.add(alice.deps, alice.id, repo.url)
+    world.stop(dead)
+    alice.vouch(bob)
+    sync.tend(alice.deps, alice.id, [taken.url, dead.url], alice.url)
+    count, of, errors = spreading.told(alice.deps, alice.id)
+    assert (count, of, list(errors)) == (1, 3, [dead.url])
+    assert errors[dead.url]["code"] == RepositoryUnreachableError.code
+    alice.revoke(bob)
+    assert spreading.told(alice.deps, alice.id)[0] == 0, "not of this one yet"
+    sync.push(alice.deps, alice.id, taken.url)
+    assert spreading.told(alice.deps, alice.id)[0] == 1
 
 
 def test_announcements_are_renewed_before_they_expire_and_withdrawn_when_a_share_ends() -> None:
