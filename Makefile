@@ -18,8 +18,9 @@ help: ## This list
 	  /^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: env-run ## The main job on real files, start to end; FILE=/path shares yours, SIZE=64MiB is quicker than 1GiB
-	@exec $(BIN)/skyswarm demo $(if $(FILE),--file "$(FILE)") $(if $(SIZE),--size "$(SIZE)")
+demo: env-run ## The main job on real files, start to end; FILE=/path shares your file or folder, SIZE=64MiB is quicker than 1GiB
+	@exec $(BIN)/skyswarm demo --dir ".demo/$$(date +%Y%m%d-%H%M%S)" \
+	  $(if $(FILE),--file "$(FILE)") $(if $(SIZE),--size "$(SIZE)")
 
 .PHONY: test
 test: lint types imports ## Everything that must hold: lint, types, import rules, and all tests but the slow ones
@@ -27,6 +28,7 @@ test: lint types imports ## Everything that must hold: lint, types, import rules
 
 .PHONY: setup
 setup: env-dev ## Only build .venv with all that tests need (the other targets do it by themselves)
+	@echo 'Ready. Put the command on your path:  export PATH="$(CURDIR)/$(BIN):$$PATH"'
 
 ##@ While working
 .PHONY: lint

@@ -272,10 +272,10 @@ def show_version(cli: Cli) -> None:
 def demo(
     ctx: typer.Context,
     file: Annotated[
-        Path | None, typer.Option("--file", help="Your own big file instead of a made one.", metavar="PATH")
+        Path | None,
+        typer.Option("--file", help="Your own file or folder instead of a made file.", metavar="PATH"),
     ] = None,
     size: Annotated[str, typer.Option("--size", help="Size of the made file.", metavar="SIZE")] = "1GiB",
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the folders of the demo in place.")] = False,
     folder: Annotated[
         Path | None,
         typer.Option("--dir", help="Where to work; default: a new temporary folder.", metavar="DIR"),
@@ -283,11 +283,11 @@ def demo(
 ) -> None:
     """Run the whole story on this machine with four processes.
 
-    A repository, alice, bob and carol: share, vouch, fetch, revoke.
+    A repository, alice, bob and carol: share, vouch, fetch, revoke. Its folders stay; where, it says at the end.
 
     \b
     $ skyswarm demo --size 100MiB
     """
     from skyswarm.cli.demo import run
 
-    run(Cli.of(ctx), file=file, size=human.parse_size(size), keep=keep, folder=folder)
+    run(Cli.of(ctx), file=file, size=human.parse_size(size), folder=folder)
