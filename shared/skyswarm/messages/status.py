@@ -107,6 +107,15 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why nothing moves at the moment, as an error has it, and when it is tried again by itself (Unix s)."""
+
+    code: str
+    message: str
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
 class FailedFile:
     """A file that could not be moved, and why."""
 
@@ -142,6 +151,7 @@ class Status:
     receipts: tuple[str, ...] = ()
     error: Trouble | None = None
     failed: tuple[FailedFile, ...] = ()
+    waiting: Waiting | None = None
 
     def dump(self) -> Raw:
         """The document. StatusError when it is not one that `parse` would take."""
@@ -164,12 +174,18 @@ class Status:
             "message": self.error.message,
             "advice": self.error.advice,
         }
+        waiting = self.waiting and {
+            "code": self.waiting.code,
+            "message": self.waiting.message,
+            "next": self.waiting.next,
+        }
         value = {"v": 1, "kind": "status", "transfer": self.transfer, "state": self.state, "name": self.name}
         value |= {"files": {"done": self.files.done, "total": self.files.total}, "bytes": bytes_}
         value |= {"pieces": {"done": self.pieces.done, "total": self.pieces.total}, "rate": self.rate}
         value |= {"eta": self.eta, "cost": cost, "sources": sources, "chain": list(self.chain)}
         value |= {"receipts": list(self.receipts), "error": error, "failed": failed}
         value |= {"started": self.started, "updated": self.updated, "finished": self.finished}
+        value |= {"waiting": waiting}
         body = canonical.dumps(value)
         if Status.parse(body) != self:
             raise StatusError("status with a value of the wrong type")
@@ -199,10 +215,13 @@ class Status:
             receipts=f.ids("receipts", MAX_RECEIPTS),
             error=f.maybe("error", lambda name: _trouble(f, name)),
             failed=f.items("failed", MAX_FAILED, _failed),
+            waiting=f.maybe("waiting", lambda name: _waiting(f, name)),
         )
         f.end()
         if status.finished is not None and status.state not in ENDED:
             raise StatusError(f"status: a transfer that is {status.state} has not finished")
+        if status.waiting is not None and status.state in ENDED:
+            raise StatusError(f"status: a transfer that is {status.state} waits for nothing")
         return status
 
 
@@ -251,6 +270,12 @@ def _trouble(f: Fields, name: str) -> Trouble:
     with _inner(f, name) as part:
         code = part.match("code", _CODE, "must be SKY and three digits")
         return Trouble(code, part.text("message", MAX_TEXT), part.text("advice", MAX_TEXT))
+
+
+def _waiting(f: Fields, name: str) -> Waiting:
+    with _inner(f, name) as part:
+        code = part.match("code", _CODE, "must be SKY and three digits")
+        return Waiting(code, part.text("message", MAX_TEXT), part.time("next"))
 
 
 def _failed(item: Fields) -> FailedFile:

@@ -25,6 +25,7 @@ from skyswarm.messages.requests import MAX_REPLY, FetchReply, FetchRequest, Want
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.introducing import introduction
 from skyswarm.usecases.jobs import SourceState
+from skyswarm.usecases.people import name_of
 from skyswarm.usecases.wire import reply_error
 
 
@@ -81,3 +82,12 @@ def read_object(deps: Deps, url: str, object_id: str, size_limit: int) -> bytes:
 def refused_for_good(error: SkyError) -> bool:
     """Whether asking this source again in this transfer is pointless."""
     return not error.retryable and not isinstance(error, SourceUnreachableError)
+
+
+def of_source(deps: Deps, agent: str, source: str, error: SkyError) -> SkyError:
+    """An error of a source that goes by itself, with the source's name in it."""
+    if not isinstance(error, SourceUnreachableError):
+        return error
+    who = name_of(deps, agent, source) or f"agent {source[:12]}"
+    verb = "does not answer" if not isinstance(error.__cause__, InputError) else "answers wrongly"
+    return SourceUnreachableError(f"{who} {verb}: {error.message}", advice="It is tried again by itself.")

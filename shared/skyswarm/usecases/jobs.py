@@ -24,6 +24,8 @@ ACTIVE = frozenset({"queued", "planning", "moving", "settling"})
 RESUMABLE = frozenset({"paused", "stopped", "failed", "refused"})
 ENDED = frozenset({"done", "cancelled"})
 MAX_JOB = 1 << 18
+EAGER, EAGER_FOR = 5.0, 300.0
+"""A transfer that waits is tried again at least every 5 s in its first five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class SourceState:
 class Job:
     """One transfer. Sizes in bytes, money in micro-dollars, times in Unix seconds; 0 or '' means none.
 
-    `round` counts resumes: what a worker meets ends the transfer only when it began in the same round.
+    `round` counts resumes: what a worker meets ends the transfer only when it began in the same round. `waiting`: the
+    last trouble that goes by itself (code, message), `since` when there is trouble and when it is tried `next`.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Job:
     sources: tuple[SourceState, ...] = ()
     failed: tuple[dict[str, str], ...] = ()
     error: dict[str, str] | None = None
+    waiting: dict[str, Any] | None = None
     receipts: tuple[str, ...] = ()
     started: int = 0
     moved: int = 0
@@ -86,6 +90,11 @@ class Job:
         others = tuple(one for one in self.sources if one.agent != source.agent)
         return replace(self, sources=(*others, source))
 
+    def longest_wait(self, now: float, most: float) -> float:
+        """Seconds until the next try, at most: few while the trouble is fresh, `most` later."""
+        fresh = self.waiting is None or now - float(self.waiting["since"]) < EAGER_FOR
+        return min(most, EAGER) if fresh else most
+
     def to_state(self, state: str, now: float, error: SkyError | None = None) -> Job:
         """Move to `state`, noting it in the history (the last 50 steps are kept)."""
         step: dict[str, Any] = {"at": int(now), "state": state}
@@ -95,6 +104,7 @@ class Job:
             self,
             state=state,
             error=error.to_json() if error is not None else None,
+            waiting=None,
             history=(*self.history, step)[-50:],
             finished=int(now) if state not in ACTIVE else 0,
         )

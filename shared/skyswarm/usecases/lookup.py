@@ -57,6 +57,20 @@ class Answers:
     answered: tuple[str, ...]
     failed: dict[str, SkyError]
 
+    def nobody(self, what: str) -> str:
+        """Who was asked, and why nobody could be named."""
+        silent = [f"{url.rpartition('/a/')[0]}: {why.message}" for url, why in self.failed.items()]
+        asked = len(self.answered) + len(silent)
+        count = f"{asked} repositor{'y' if asked == 1 else 'ies'} asked"
+        if not asked:
+            return f"no repository could be asked who holds {what}: the link names none, and you use none"
+        if not silent:
+            return f"{count}, nobody has announced {what} yet"
+        reasons = "; ".join(silent[:3])
+        if self.answered:
+            return f"{count}, {len(silent)} did not answer ({reasons}); nobody has announced {what} yet at the others"
+        return f"repository {reasons}" if asked == 1 else f"{count}, none did answer ({reasons})"
+
 
 def locate(deps: Deps, agent: str, manifest_id: str, repos: Sequence[str], executor: Executor) -> list[Found]:
     """Who announces this share at any of these repositories (URLs), freshest first, each agent once. As `look_up`."""

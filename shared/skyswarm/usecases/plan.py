@@ -34,7 +34,7 @@ from skyswarm.ports.work import Task
 from skyswarm.usecases import asking, jobs, objects
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE, Job, SourceState
-from skyswarm.usecases.lookup import locate
+from skyswarm.usecases.lookup import look_up
 from skyswarm.usecases.repos import known as known_repos
 from skyswarm.usecases.views import viewing
 
@@ -95,7 +95,8 @@ def settle_task(agent: str, transfer: str) -> Task:
 def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
     """The job with every source that can be found now. NoSourceError when there is none at all."""
     repos = tuple(dict.fromkeys((*job.repos, *(repo.url for repo in known_repos(deps, agent)))))
-    found = locate(deps, agent, job.manifest, repos, pool)
+    answers = look_up(deps, agent, job.manifest, repos, pool)
+    found = answers.found
     known = {source.agent for source in job.sources}
     fresh = [
         SourceState(agent=one.agent, endpoint=one.endpoint)
@@ -127,7 +128,7 @@ def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
                 f"no source is left ({dropped[0].reason})", advice="It is tried again by itself."
             )
         raise NoSourceError(
-            f"no repository knows an agent that holds {job.name or job.manifest[:12]} now",
+            answers.nobody(job.name or job.manifest[:12]),
             advice="It is tried again by itself; check `skyswarm repo ls`, and that the owner's agent runs.",
         )
     return job
@@ -190,7 +191,7 @@ def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_man
                 return data
             return asking.read_object(deps, url, object_id, objects.MAX_SIDE)
         except SkyError as error:
-            last = error
+            last = asking.of_source(deps, agent, source.agent, error)
             if asking.refused_for_good(error):
                 drop(deps, agent, job.id, source.agent, error)
     if last is None:
@@ -209,7 +210,7 @@ def _met(deps: Deps, agent: str, job: Job) -> Job:
             learn_source(deps, agent, job.id, source, reply.storage, reply.chain)
             return jobs.load(deps, agent, job.id)
         except SkyError as error:
-            last = error
+            last = asking.of_source(deps, agent, source.agent, error)
             if asking.refused_for_good(error):
                 drop(deps, agent, job.id, source.agent, error)
     job = jobs.load(deps, agent, job.id)

@@ -224,7 +224,10 @@ class Relay:
             deps.pace.landed(self.agent, source, length, 0)
             self.grants.pop(source, None)
             return renewals + 1
-        deps.pace.failed(self.agent, source, length, now, limits.rest, limits.rest_most, str(error))
+        why = asking.of_source(deps, self.agent, source, error)
+        # While nothing else moves, a source that comes back is found soon; beside others a bad one is left in peace.
+        most = self.job.longest_wait(now, limits.rest_most) if self.job.waiting else limits.rest_most
+        deps.pace.failed(self.agent, source, length, now, limits.rest, most, why.message)
         self.grants.pop(source, None)
         if isinstance(error, SourceChangedError):
             self.changed.add((source, number))

@@ -22,6 +22,7 @@ from skyswarm.messages.status import (
     Source,
     Status,
     Trouble,
+    Waiting,
     shown,
 )
 from skyswarm.ports.records import Tally
@@ -92,6 +93,9 @@ def status_of(deps: Deps, agent: str, found: Report, now: float) -> Status:
             FailedFile(shown(one["path"], 1024), one["code"], shown(one["message"]))
             for one in job.failed[:MAX_FAILED]
         ),
+        waiting=Waiting(job.waiting["code"], shown(job.waiting["message"]), job.waiting["next"])
+        if job.waiting and job.state not in ENDED
+        else None,
         started=job.started or job.created,
         updated=int(now),
         finished=job.finished if job.state in ENDED else None,

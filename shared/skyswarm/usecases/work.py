@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
+from math import ceil
 
 from skyswarm.errors import (
     CancelledError,
@@ -26,7 +28,7 @@ from skyswarm.ports.records import Entry
 from skyswarm.ports.work import Delivery
 from skyswarm.usecases import inbox, jobs, settle, spreading
 from skyswarm.usecases.deps import Deps
-from skyswarm.usecases.jobs import ACTIVE
+from skyswarm.usecases.jobs import ACTIVE, Job
 from skyswarm.usecases.move import move
 from skyswarm.usecases.mover import ROOM
 from skyswarm.usecases.plan import MAX_PLAN, find_sources, plan
@@ -35,6 +37,8 @@ from skyswarm.usecases.relay import NotNow
 TRANSFER_KINDS = frozenset({"plan", "move", "settle"})
 MAX_BODY = 16 * 1024
 RECEIPT_TRIES = 200
+LOOK_AFTER = 10.0
+"""Once every source has rested this long in vain it is looked whether one is elsewhere, or another has come."""
 
 
 def perform(deps: Deps, delivery: Delivery, holder: str, pool: Executor) -> None:
@@ -69,6 +73,10 @@ def _run(deps: Deps, agent: str, kind: str, body: dict[str, object], holder: str
     runs[kind]()
     if kind in TRANSFER_KINDS:
         job = jobs.load(deps, agent, transfer)
+        if kind == "move" and job.waiting is not None:
+            job = jobs.change(
+                deps, agent, transfer, lambda one: replace(one, waiting=None) if one.waiting else None
+            )
         if job.origin and kind != "move":
             inbox.write_status(deps, agent, job)
 
@@ -101,9 +109,31 @@ def _trouble(
         else:
             deps.tasks.done(delivery)
         return
-    if isinstance(error, NoSourceError) and task.kind == "move":
+    waits = jobs.load(deps, task.agent, transfer)
+    at = now + waits.longest_wait(now, wait)
+    if isinstance(error, NotNow):
+        at = max(now + 0.05, error.at)
+    first = not isinstance(error, ConflictError) and _note_waiting(deps, waits, task.agent, error, now, at)
+    long = waits.waiting is not None and now - float(waits.waiting["since"]) > LOOK_AFTER
+    if task.kind == "move" and (
+        isinstance(error, NoSourceError) or (isinstance(error, NotNow) and first and long)
+    ):
         _look_again(deps, task.agent, transfer, pool)
-    deps.tasks.later(delivery, max(now + 0.05, error.at) if isinstance(error, NotNow) else now + wait)
+    deps.tasks.later(delivery, at)
+
+
+def _note_waiting(deps: Deps, seen: Job, agent: str, error: SkyError, now: float, at: float) -> bool:
+    """Keep why it waits, when that is another reason than before or its next try has come. True: it was noted by us."""
+    old = seen.waiting
+    same = old is not None and (old["code"], old["message"]) == (error.code, error.message)
+    if seen.state not in ACTIVE or (same and old is not None and old["next"] > now):
+        return False
+    fresh = {"code": error.code, "message": error.message, "since": old["since"] if old else int(now)}
+    try:
+        jobs.store(deps, agent, replace(seen, waiting=fresh | {"next": ceil(at)}))
+    except ConflictError:
+        return False  # another worker has just written the job; the next trouble is noted
+    return True
 
 
 def _final(error: SkyError) -> str | None:

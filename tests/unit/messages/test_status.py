@@ -25,6 +25,7 @@ from skyswarm.messages.status import (
     Source,
     Status,
     Trouble,
+    Waiting,
     shown,
 )
 from tests.support.signing import hex_id
@@ -32,6 +33,7 @@ from tests.support.signing import hex_id
 EMPTY = Status(
     "t-81", "queued", "", Progress(0, 0), Moved(0, 0, 0, 0), Progress(0, 0), 0, None, Cost(0, None, 0), 5, 5
 )
+WAITING = replace(EMPTY, state="planning", waiting=Waiting("SKY-311", "alice does not answer", 9))
 FULL = Status(
     transfer="t-81",
     state="stopped",
@@ -57,7 +59,7 @@ def document(**changes: Any) -> bytes:
     return dumps(json.loads(FULL.dump()) | changes)
 
 
-@pytest.mark.parametrize("status", [EMPTY, FULL], ids=["empty", "full"])
+@pytest.mark.parametrize("status", [EMPTY, WAITING, FULL], ids=["empty", "waiting", "full"])
 def test_there_and_back(status: Status) -> None:
     assert Status.parse(status.dump()) == status
 
