@@ -8,16 +8,24 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from skyswarm.cli import human
 from skyswarm.cli.frame import Cli, Command
-from skyswarm.errors import InputError
+from skyswarm.errors import HomeInUseError, InputError
 
+if TYPE_CHECKING:
+    from skyswarm.drivers.local.home import Holder
+    from skyswarm.edge.process import AgentProcess
+    from skyswarm.edge.runtime import Runtime
+
+HANDOVER = 60.0
+"""Seconds for a command that moves transfers to end the pieces under way."""
 PORTS = range(20_000, 32_000)
 """From which `init` picks a free one: below what systems use for outgoing connections."""
 
@@ -151,7 +159,7 @@ def run_process(cli: Cli, role: str, host: str | None, port: int | None, public_
             runtime.change(lambda config: replace(config, **change))
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         process = AgentProcess(runtime)
-        process.start()
+        _start(cli, runtime, process)
         try:
             value = identity(runtime) | {"url": process.url}
             cli.give(value, *_banner(runtime, process.url, role), brief=str(value["endpoint"]))
@@ -162,10 +170,34 @@ def run_process(cli: Cli, role: str, host: str | None, port: int | None, public_
             process.stop()
 
 
-def _banner(runtime: Any, url: str, role: str) -> list[str]:
+def _start(cli: Cli, runtime: Runtime, process: AgentProcess) -> None:
+    """Start it; a command that moves transfers meanwhile is asked to hand over. HomeInUseError: it is served."""
+    said = False
+    deadline = time.monotonic() + HANDOVER
+    with runtime.home.wanting():
+        while True:
+            try:
+                process.start()
+                return
+            except HomeInUseError:
+                holder = runtime.home.holder()
+                if (holder is not None and holder.role != "get") or time.monotonic() > deadline:
+                    raise
+                if holder is not None and not said:
+                    said = True
+                    cli.hint(f"{moved_by(holder)}; waiting for it to hand over …")
+                time.sleep(0.1)
+
+
+def moved_by(holder: Holder) -> str:
+    """Who moves transfers though nobody serves, for people."""
+    return f"A `skyswarm get` (process {holder.pid}) moves transfers now"
+
+
+def _banner(runtime: Runtime, url: str, role: str) -> list[str]:
     if role == "repository":
         return [
-            f"repository {runtime.name} listens at {url}",
+            f"{called(runtime)} listens at {url}",
             f"address    {runtime.endpoint}",
             "Others use it with: skyswarm repo add " + runtime.endpoint,
         ]
@@ -175,6 +207,16 @@ def _banner(runtime: Any, url: str, role: str) -> list[str]:
         f"inbox     {runtime.home.inbox}   drop a manifest there to fetch what it names",
         "Ctrl-C ends it; transfers go on at the next start.",
     ]
+
+
+def serve_with(runtime: Runtime) -> str:
+    """The command that serves this home."""
+    return "skyswarm repo serve" if runtime.config.role == "repository" else "skyswarm serve"
+
+
+def called(runtime: Runtime) -> str:
+    """`repository lab`; only `repository` when that is its name, too."""
+    return "repository" if runtime.name == "repository" else f"repository {runtime.name}"
 
 
 def _article(role: str) -> str:
@@ -206,7 +248,7 @@ def whoami(
     )
 
 
-def identity(runtime: Any) -> dict[str, Any]:
+def identity(runtime: Runtime) -> dict[str, Any]:
     """What the commands that show an agent say of it with --json."""
     return {
         "name": runtime.name,
@@ -229,18 +271,20 @@ def status(ctx: typer.Context) -> None:
         from skyswarm.cli.chains import everyone
         from skyswarm.usecases import jobs, repos
 
-        holder = runtime.home.holder()
+        holder, server = runtime.home.holder(), runtime.home.server()
         found = jobs.page(runtime.deps, runtime.agent, limit=1000)
         active = [job.id for job in found if job.state in jobs.ACTIVE]
         waiting = [job.id for job in found if job.state in jobs.RESUMABLE]
         value = identity(runtime) | {
-            "served_by": holder,
+            "served_by": server,
+            "moved_by": holder.pid if holder is not None else None,
             "shares": len(runtime.deps.shares.page(runtime.agent, limit=1000)),
             "transfers": {"active": active, "stopped": waiting, "all": len(found)},
             "repos": [one.url for one in repos.known(runtime.deps, runtime.agent)],
             "people": sum(one.trusted for one in everyone(runtime)),
         }
-    served = f"served by process {holder}" if holder else "not served now: `skyswarm serve` starts it"
+        start = serve_with(runtime)
+    served = f"served by process {server}" if server is not None else f"not served now: `{start}` starts it"
     lines = [
         f"{value['name']} ({str(value['agent'])[:12]}) is {served}",
         f"endpoint   {value['endpoint']}",
@@ -249,7 +293,9 @@ def status(ctx: typer.Context) -> None:
         f"people     {human.some(int(value['people']), 'agent')} may fetch from you",
         f"repos      {', '.join(value['repos']) or 'none: `skyswarm repo add URL`'}",
     ]
-    cli.give(value, *lines, brief="served" if holder else "stopped")
+    if holder is not None and server is None:
+        lines.insert(1, f"           {moved_by(holder)}.")
+    cli.give(value, *lines, brief="served" if server is not None else "stopped")
 
 
 def version(ctx: typer.Context) -> None:

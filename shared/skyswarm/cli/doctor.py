@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING
 import typer
 
 from skyswarm.cli import human
+from skyswarm.cli.agent import moved_by, serve_with
 from skyswarm.cli.frame import Cli, Command, sentences
 from skyswarm.errors import SkyError
 
 if TYPE_CHECKING:
     from skyswarm.edge.runtime import Runtime
+    from skyswarm.usecases.jobs import Job
     from skyswarm.usecases.repos import Repo
 
 LOW = 1_000_000_000
+MAX_SHOWN = 5
 SKEW_WARN, SKEW_FAIL = 30, 90
-OVERDUE = 300.0
 TIMEOUT = 5.0
 
 
@@ -62,7 +64,10 @@ def doctor(ctx: typer.Context) -> None:
                 found += _guarded(check, runtime)
     lines = [f"{one.level:<5} {one.check:<8} {sentences(one.message, one.fix)}" for one in found]
     worst = max((one.level for one in found), key=("ok", "warn", "fail").index)
-    cli.give({"health": worst, "checks": [asdict(one) for one in found]}, *lines, brief=worst)
+    failed = [line for line, one in zip(lines, found, strict=True) if one.level == "fail"]
+    cli.give(
+        {"health": worst, "checks": [asdict(one) for one in found]}, *lines, brief="\n".join(failed) or worst
+    )
     if worst == "fail":
         raise typer.Exit(1)
 
@@ -121,12 +126,12 @@ def _keys(runtime: Runtime) -> Iterator[Finding]:
             "fail",
             "keys",
             "The key here is not the one your statements name.",
-            "skyswarm serve mends a rotation that was cut short.",
+            f"{serve_with(runtime)} mends a rotation that was cut short.",
         )
     else:
-        yield Finding(
-            "ok", "keys", f"The signing key is the one your {standing.head.seq + 1} statements name."
-        )
+        count = standing.head.seq + 1
+        names = "statement names" if count == 1 else f"{count:,} statements name"
+        yield Finding("ok", "keys", f"The signing key is the one your {names}.")
 
 
 def _clock_and_repos(runtime: Runtime) -> Iterator[Finding]:
@@ -175,8 +180,9 @@ def _repo(runtime: Runtime, repo: Repo) -> Iterator[Finding]:
 
 
 def _port(runtime: Runtime) -> Iterator[Finding]:
-    config, holder = runtime.config, runtime.home.holder()
-    if holder is not None:
+    config, holder, server = runtime.config, runtime.home.holder(), runtime.home.server()
+    start = serve_with(runtime)
+    if server is not None:
         url = f"{runtime.endpoint}/v1/status"
         try:
             reply = runtime.deps.peers.call("GET", url, b"", {}, timeout=TIMEOUT, limit=65536)
@@ -184,14 +190,15 @@ def _port(runtime: Runtime) -> Iterator[Finding]:
             yield Finding(
                 "fail",
                 "port",
-                f"Process {holder} serves this home, but {error.message}.",
+                f"Process {server} serves this home, but {error.message}.",
                 "Check --public-url and the firewall.",
             )
             return
         level = "ok" if reply.status == 200 else "fail"
-        yield Finding(level, "port", f"Process {holder} answers at {runtime.endpoint} ({reply.status}).")
+        yield Finding(level, "port", f"Process {server} answers at {runtime.endpoint} ({reply.status}).")
     else:
-        yield Finding("warn", "port", "No process serves this home.", "skyswarm serve")
+        moved = f"{moved_by(holder)}, and " if holder is not None else ""
+        yield Finding("warn", "port", f"{moved}no process serves this home.", start)
         with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -201,14 +208,14 @@ def _port(runtime: Runtime) -> Iterator[Finding]:
                     "fail",
                     "port",
                     f"{config.host}:{config.port} is not free: {error.strerror}.",
-                    "skyswarm serve --port PORT",
+                    f"{start} --port PORT",
                 )
     if config.public_url is None and config.host in ("127.0.0.1", "::1", "localhost"):
         yield Finding(
             "warn",
             "reach",
             "Only this machine can reach you.",
-            "skyswarm serve --host 0.0.0.0 --public-url URL",
+            f"{start} --host 0.0.0.0 --public-url URL",
         )
 
 
@@ -237,9 +244,11 @@ def _disk(runtime: Runtime) -> Iterator[Finding]:
 def _work(runtime: Runtime) -> Iterator[Finding]:
     from skyswarm.usecases import jobs
 
+    if runtime.config.role == "repository":
+        return
     found = jobs.page(runtime.deps, runtime.agent, limit=1000)
-    active = [one.id for one in found if one.state in jobs.ACTIVE]
-    stopped = [one.id for one in found if one.state in jobs.RESUMABLE]
+    active = [one for one in found if one.state in jobs.ACTIVE]
+    stopped = [one for one in found if one.state in jobs.RESUMABLE and not _brought_later(one, found)]
     if active and runtime.home.holder() is None:
         yield Finding(
             "warn",
@@ -247,17 +256,32 @@ def _work(runtime: Runtime) -> Iterator[Finding]:
             f"{human.some(len(active), 'transfer')} not at an end, and nobody moves them.",
             "skyswarm serve",
         )
-    overdue = runtime.tasks.overdue(runtime.deps.clock() - OVERDUE)
-    if overdue and runtime.home.holder() is not None:
-        yield Finding(
-            "warn",
-            "work",
-            f"{human.some(overdue, 'task')} overdue for more than 5 minutes.",
-            f"Look into {runtime.home.log}.",
-        )
+    for job in active[:MAX_SHOWN]:
+        if reason := _waiting(runtime, job):
+            yield Finding("warn", "work", f"{job.id} waits: {reason}", f"skyswarm ls {job.id} says more.")
     if stopped:
-        yield Finding(
-            "warn", "work", f"Stopped: {', '.join(stopped[:5])}.", f"skyswarm ls {stopped[0]} says why."
-        )
+        ids = ", ".join(one.id for one in stopped[:MAX_SHOWN])
+        yield Finding("warn", "work", f"Stopped: {ids}.", f"skyswarm ls {stopped[0].id} says why.")
     if not active and not stopped:
         yield Finding("ok", "work", "No transfer waits for you.")
+
+
+def _brought_later(job: Job, every: list[Job]) -> bool:
+    """Whether another transfer of the same share to the same place was done after this one began."""
+    return any(
+        (one.manifest, one.storage, one.prefix, one.state) == (job.manifest, job.storage, job.prefix, "done")
+        and one.created >= job.created
+        for one in every
+    )
+
+
+def _waiting(runtime: Runtime, job: Job) -> str:
+    """Why a transfer does not move now, and when it is tried again; '' when nothing holds it up."""
+    from skyswarm.usecases.reporting import report_of, status_of
+
+    deps, me, now = runtime.deps, runtime.agent, runtime.deps.clock()
+    waiting = status_of(deps, me, report_of(deps, me, job), now).waiting
+    if waiting is None:
+        return ""
+    again = f", tried again {human.when(waiting.next, now)}" if waiting.next else ""
+    return f"{waiting.code} {waiting.message}{again}."

@@ -17,6 +17,7 @@ import typer
 from skyswarm.cli import human
 from skyswarm.cli.display import Live, Speed, progress
 from skyswarm.cli.frame import Cli, print_json, sentences
+from skyswarm.drivers.local.home import MOVER, Holder
 from skyswarm.errors import HomeInUseError
 from skyswarm.usecases import jobs
 from skyswarm.usecases.jobs import ACTIVE, Job
@@ -41,13 +42,14 @@ class Engine:
         self._cli, self._runtime, self._may_work = cli, runtime, may_work
         self._workers: Workers | None = None
         self._lock = ExitStack()
+        self._leaving = False
         self._looked = -HOLDER
-        self.holder: int | None = None
+        self.holder: Holder | None = None
 
     @property
     def working(self) -> bool:
         """Whether it is this process that moves the bytes."""
-        return self._workers is not None
+        return self._workers is not None and not self._leaving
 
     def __enter__(self) -> Engine:
         self.tick()
@@ -61,22 +63,35 @@ class Engine:
         self._lock.close()
 
     def tick(self) -> None:
-        """Take over when whoever served this home is gone."""
-        if self.working or time.monotonic() - self._looked < HOLDER:
+        """Take over when whoever served this home is gone, and give way to a server."""
+        if self._workers is not None:
+            self._give_way(self._workers)
+            return
+        if time.monotonic() - self._looked < HOLDER:
             return
         self._looked = time.monotonic()
         before, self.holder = self.holder, self._runtime.home.holder()
-        if self.holder is not None or not self._may_work:
+        if self.holder is not None or not self._may_work or self._runtime.home.wanted():
             return
         with suppress(HomeInUseError):  # somebody was faster
             self._start(taken_over=before is not None)
+
+    def _give_way(self, workers: Workers) -> None:
+        """The lock goes only when no worker is left: who takes it may believe that every other one is dead."""
+        if not self._leaving and self._runtime.home.wanted():
+            self._leaving = True
+            workers.leave()
+        if self._leaving and not workers.busy:
+            self._lock.close()
+            self._workers, self._leaving = None, False
+            self._cli.hint("A server takes over; this command only watches from now on.")
 
     def _start(self, *, taken_over: bool) -> None:
         from skyswarm.edge.process import Workers
         from skyswarm.usecases.settle import wake
 
         runtime = self._runtime
-        self._lock.enter_context(runtime.home.lock())
+        self._lock.enter_context(runtime.home.lock(MOVER))
         workers = Workers(runtime)
         runtime.tasks.reclaim(workers.instance)
         runtime.transfers.reclaim(workers.instance)
@@ -84,7 +99,9 @@ class Engine:
             wake(runtime.deps, runtime.agent, job)
         workers.start()
         self._workers = workers
-        why = "The process that served this home has ended" if taken_over else "No process serves this home"
+        why = (
+            "The process that worked for this home has ended" if taken_over else "No process serves this home"
+        )
         self._cli.hint(f"{why}, so this command moves the bytes.")
 
 
@@ -139,7 +156,7 @@ def interrupted(cli: Cli, runtime: Runtime, ids: list[str]) -> None:
     holder = runtime.home.holder()
     names = " ".join(ids)
     if holder is not None:
-        cli.hint("", f"{names} goes on in process {holder}. Look again: skyswarm watch {names}")
+        cli.hint("", f"{names} goes on in process {holder.pid}. Look again: skyswarm watch {names}")
     else:
         cli.hint("", f"What is verified is safe. Go on: skyswarm resume {names}, or skyswarm serve")
 

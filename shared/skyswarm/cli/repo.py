@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skyswarm.cli import human
-from skyswarm.cli.agent import Host, Port, PublicUrl, free_port, identity, run_process
+from skyswarm.cli.agent import Host, Port, PublicUrl, called, free_port, identity, run_process
 from skyswarm.cli.frame import Cli, Command, group
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def init(
     runtime.close()
     cli.give(
         identity(runtime),
-        f"repository {runtime.name} is {runtime.agent}",
+        f"{called(runtime)} is {runtime.agent}",
         f"address    {runtime.endpoint}",
         "",
         f"Next: skyswarm repo serve{f' --home {cli.home}' if cli.given else ''}",

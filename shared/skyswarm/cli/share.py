@@ -130,7 +130,7 @@ def share(
         }
         lines = _summary(runtime, done, value, progress)
         cli.give(value, *lines, brief=link)
-        if runtime.home.holder() is None:
+        if runtime.home.server() is None:
             cli.hint("Nobody can fetch it before you serve it: skyswarm serve")
         elif not terms.repos:
             cli.hint(

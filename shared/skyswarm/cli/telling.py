@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def spread(cli: Cli, runtime: Runtime) -> dict[str, Any]:
     """Tell the repositories what was signed. `by`: `process` when the one that serves this home does it in a moment."""
-    if runtime.home.holder() is not None:
+    if runtime.home.server() is not None:
         return {"by": "process", "repos": [], "failed": []}
     from skyswarm.usecases import repos, sync
 

@@ -81,10 +81,17 @@ def get(
             value = to_json(status_of(runtime.deps, runtime.agent, found, runtime.deps.clock()))
             lines = estimate_lines(runtime, job) if known else []
             cli.give(value, *lines, f"{job.id} is on its way: skyswarm watch {job.id}", brief=job.id)
-            if runtime.home.holder() is None:
-                cli.hint("No process serves this home; it begins with: skyswarm serve")
+            _still(cli, runtime, job.id)
             return
         _follow(cli, runtime, [job.id])
+
+
+def _still(cli: Cli, runtime: Runtime, transfer: str) -> None:
+    """Say so when nobody moves it."""
+    if runtime.home.holder() is None:
+        cli.hint(
+            f"No process serves this home: nothing moves until `skyswarm serve` or `skyswarm resume {transfer}` runs."
+        )
 
 
 def _read(what: str) -> Link | bytes:
@@ -215,8 +222,8 @@ def watch(
             return
         for one in ids:
             jobs.load(runtime.deps, runtime.agent, one)
-        if runtime.home.holder() is None:
-            cli.hint("No process serves this home, so nothing moves. Start one: skyswarm serve")
+        for one in ids:
+            _still(cli, runtime, one)
         _follow(cli, runtime, ids, work=False, as_lines=True)
 
 
@@ -250,6 +257,7 @@ def resume(
         job = act(runtime.deps, runtime.agent, transfer, max_cost=cap, overwrite=overwrite)
         if detach:
             _tell(cli, runtime, job, f"Look: skyswarm watch {job.id}")
+            _still(cli, runtime, job.id)
             return
         _follow(cli, runtime, [job.id])
 

@@ -44,9 +44,18 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a task still runs, also after `leave`."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def leave(self) -> None:
+        """No new task; the running ones go on, and `busy` says for how long."""
+        self._stop.set()
+
     def stop(self, wait: float = 5.0) -> None:
         """No new task; the running ones have `wait` seconds. What is cut short is leased and comes again."""
-        self._stop.set()
+        self.leave()
         for thread in self._threads:
             thread.join(wait)
 

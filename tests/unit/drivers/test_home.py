@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skyswarm.drivers.local.config import StorageConfig
-from skyswarm.drivers.local.home import Home
+from skyswarm.drivers.local.home import MOVER, Holder, Home
 from skyswarm.errors import AbsentError, HomeInUseError, KeyFileError, NoHomeError, SetupError
 from tests.support.crash_child import CONFIG
 from tests.support.racing import child, race
@@ -166,13 +166,13 @@ def test_a_storage_lies_where_its_settings_say(home: Home) -> None:
 def test_one_process_serves_a_home_and_the_others_are_told_which(home: Home) -> None:
     assert home.holder() is None
     with home.lock():
-        assert home.holder() == os.getpid()
+        assert home.server() == os.getpid()
         with pytest.raises(HomeInUseError, match=f"process {os.getpid()} "), Home(home.path).lock():
             pass
-        assert home.holder() == os.getpid()
+        assert home.server() == os.getpid()
     assert home.holder() is None
     with home.lock():
-        assert home.holder() == os.getpid()
+        assert home.server() == os.getpid()
 
 
 def test_the_lock_is_free_when_its_holder_is_killed(home: Home) -> None:
@@ -180,14 +180,14 @@ def test_the_lock_is_free_when_its_holder_is_killed(home: Home) -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
-        assert home.holder() == process.pid
+        assert home.server() == process.pid
         with pytest.raises(HomeInUseError, match=f"process {process.pid} "), home.lock():
             pass
         process.kill()
         process.wait(30)
         assert home.holder() is None
         with home.lock():
-            assert home.holder() == os.getpid()
+            assert home.server() == os.getpid()
     finally:
         process.kill()
         process.communicate()
@@ -197,7 +197,7 @@ def test_what_a_dead_holder_left_in_the_lock_says_nothing(home: Home) -> None:
     (home.path / "lock").write_text("9" * 20 + "\n")
     assert home.holder() is None
     with home.lock():
-        assert home.holder() == os.getpid()
+        assert home.server() == os.getpid()
 
 
 def test_the_lock_is_given_back_when_serving_fails(home: Home) -> None:
@@ -208,3 +208,17 @@ def test_the_lock_is_given_back_when_serving_fails(home: Home) -> None:
 
 def test_the_agent_of_the_settings_is_the_one_of_the_tests(home: Home) -> None:
     assert home.config().agent == ALICE
+
+
+def test_a_command_that_moves_bytes_serves_nothing_and_is_told_when_a_server_wants_the_home(
+    home: Home,
+) -> None:
+    assert not home.wanted()
+    with home.lock(MOVER):
+        assert home.holder() == Holder(os.getpid(), MOVER)
+        assert home.server() is None
+        with pytest.raises(HomeInUseError, match="transfers moved by process"), home.lock():
+            pass
+        with home.wanting():
+            assert home.wanted()
+        assert not home.wanted()

@@ -7,6 +7,7 @@ user's own `storage/` and `inbox/` is private to its owner.
     agent.db      records and tasks             objects/  side objects: the storage `#objects`
     inbox/        manifests dropped here        storage/  the storage `home`, unless the settings say otherwise
     log/          what happened                 lock      held by the process that serves this home
+    lock.wanted   held by a server that waits for `lock`: a command that moves transfers then hands it over
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from skyswarm.drivers.local import private
@@ -27,6 +29,15 @@ from skyswarm.ports.system import Entropy
 _UNFINISHED = ".unfinished"
 _SECRET = 32
 _PATIENCE = 0.5
+SERVER, MOVER = "serve", "get"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has the lock: its process id (0: not said yet), and whether it serves or is a command that moves bytes."""
+
+    pid: int
+    role: str = SERVER
 
 
 class Home:
@@ -109,8 +120,9 @@ class Home:
         return self.path / Path(found.path).expanduser()
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the one process that serves this home. HomeInUseError names the other one.
+    def lock(self, role: str = SERVER) -> Iterator[None]:
+        """Be the one process that works for this home: SERVER, or MOVER, which gives way when a server wants it
+        (`wanted`). HomeInUseError names the other one.
 
         The system frees the lock when its holder dies, however it dies; the file stays and says nothing by itself.
         """
@@ -123,31 +135,42 @@ class Home:
             ) from error
         try:
             if not _taken(descriptor):
-                holder = _pid(descriptor)
+                other = _who(descriptor)
+                doing = "is served by" if other.role == SERVER else "has its transfers moved by"
                 raise HomeInUseError(
-                    f"{self.path} is served by process {holder or 'unknown'} already",
+                    f"{self.path} {doing} process {other.pid or 'unknown'} already",
                     advice="Use that one, or stop it first.",
                 )
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(descriptor, f"{os.getpid()} {role}\n".encode(), 0)
             yield
             os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
 
-    def holder(self) -> int | None:
-        """The process that serves this home now; None when there is none (0: one that has not said its id yet)."""
+    @contextlib.contextmanager
+    def wanting(self) -> Iterator[None]:
+        """While the block runs, a MOVER knows that the lock is wanted. Freed by the system like the lock."""
+        with private.translated(self.path / "lock.wanted", SetupError):
+            descriptor = os.open(self.path / "lock.wanted", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _pid(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield
         finally:
             os.close(descriptor)
-        return None
+
+    def wanted(self) -> bool:
+        """Whether a server waits for the lock."""
+        return _flocked(self.path / "lock.wanted", fcntl.LOCK_EX) is not None
+
+    def holder(self) -> Holder | None:
+        """Who works for this home now; None when there is none."""
+        return _flocked(self.path / "lock", fcntl.LOCK_SH)
+
+    def server(self) -> int | None:
+        """The process that serves this home now; None when there is none (a MOVER is none)."""
+        found = self.holder()
+        return found.pid if found is not None and found.role == SERVER else None
 
     def _write(self, data: bytes) -> None:
         private.write(self.path / "config.json", data)
@@ -170,6 +193,21 @@ def _taken(descriptor: int) -> bool:
         time.sleep(0.02)
 
 
-def _pid(descriptor: int) -> int:
-    text = os.pread(descriptor, 32, 0).strip()
-    return int(text) if text.isdigit() else 0
+def _flocked(path: Path, how: int) -> Holder | None:
+    """Who holds the file's lock so that we could not have it; None: nobody."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _who(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _who(descriptor: int) -> Holder:
+    pid, _, role = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip().partition(" ")
+    return Holder(int(pid) if pid.isdigit() else 0, role or SERVER)

@@ -81,14 +81,6 @@ class SqliteTasks:
             )
             return freed.rowcount
 
-    def overdue(self, before: float) -> int:
-        """How many tasks of all agents nobody has taken though they were due before that time (Unix s)."""
-        with self._database.read() as connection:
-            found = connection.execute(
-                "SELECT count(*) FROM tasks WHERE due < ? AND holder = ''", (before,)
-            ).fetchone()
-        return int(found[0])
-
 
 def _merged(connection: sqlite3.Connection, task: Task, at: float) -> bool:
     """True when a task of that name waits (nobody has it): it is then due at the earlier time of both."""
