@@ -29,7 +29,7 @@ def explain(state: Upkeep, sub: str, scope: str) -> Broken:
         agent = queue.popleft()
         if agent == state.root:
             return _told(state, _steps(came, agent, sub), sub)
-        for record in sorted(state.about.get(agent, {}).values(), key=lambda one: one.vouch.id):
+        for record in sorted(state.about.get(agent, {}).values(), key=_newest_first):
             if scope not in record.vouch.scope:
                 continue
             broken = state.broken(record, scope)
@@ -42,6 +42,12 @@ def explain(state: Upkeep, sub: str, scope: str) -> Broken:
                 else:
                     queue.append(before)
     return Broken(Reason.NEVER, state.root, sub)
+
+
+def _newest_first(record: Record) -> tuple[str, bool, int, str]:
+    """By issuer, and of each the newest vouch first: why that one ended is what its issuer thinks now."""
+    vouch = record.vouch
+    return vouch.iss, record.void, -vouch.seq, vouch.id
 
 
 def _steps(came: dict[str, _Step], agent: str, sub: str) -> list[_Step]:

@@ -17,7 +17,7 @@ from skyswarm.trust.verdict import Broken, Reason
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """A vouch that was accepted once. `withdrawn`: by scope, the own statement that ended it. `edge`: as it
+    """A vouch that was accepted once. `withdrawn`: by scope, its issuer's last statement against it. `edge`: as it
     stands in the graph now, if it does."""
 
     vouch: Vouch
@@ -88,7 +88,8 @@ class Ledger:
 
 
 def _withdraw(record: Record, by: Revoke | Distrust, scopes: tuple[str, ...]) -> bool:
-    """End a vouch for some scopes; the first statement that did stays the reason."""
-    new = [scope for scope in scopes if scope in record.vouch.scope and scope not in record.withdrawn]
-    record.withdrawn.update(dict.fromkeys(new, by))
-    return bool(new)
+    """End a vouch for some scopes; the newest statement that does is the reason. Whether any was live until now."""
+    ended = [scope for scope in scopes if scope in record.vouch.scope]
+    new = any(scope not in record.withdrawn for scope in ended)
+    record.withdrawn.update(dict.fromkeys(ended, by))
+    return new

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from skyswarm.errors import InputError, NotTrustedError, RevokedError, StatementError, TooLargeError
-from skyswarm.messages.statements import Announce, Head, Rotate
+from skyswarm.messages.statements import Announce, Head, Rotate, Signed
 from skyswarm.trust.branch import RECOVERY_WINDOW
 from skyswarm.trust.proof import MAX_PROOF, check_proof
 from skyswarm.trust.upkeep import MAX_UNREAD
@@ -79,6 +79,28 @@ def test_a_revocation_prunes_the_branch_and_says_why(circle: Circle) -> None:
     assert view.evaluate(circle.carol.id, "fetch", NOW).trusted
     view.offer(rows([circle.carol.vouch(circle.bob)]))
     assert view.evaluate(circle.dan.id, "fetch", NOW).trusted, "a later vouch counts again"
+
+
+def test_the_newest_word_of_the_issuer_is_the_reason(circle: Circle) -> None:
+    view = circle.view()
+    carol, bob = circle.carol, circle.bob
+
+    def said(*statements: Signed) -> str:
+        view.offer(rows(list(statements)))
+        return view.evaluate(bob.id, "fetch", NOW).sentence(circle.name)
+
+    assert said(carol.revoke(bob, reason="lost his laptop")) == "carol has revoked bob (lost his laptop)."
+    assert said(carol.vouch(bob)) == "alice → carol → bob"
+    assert said(carol.revoke(bob)) == "carol has revoked bob."
+    assert said(carol.distrust(bob, reason="leaks")) == "carol distrusts bob (leaks)."
+    assert said(carol.revoke(bob, reason="for good")) == "carol has revoked bob (for good)."
+    again = carol.vouch(bob)
+    assert (
+        said(again, carol.revoke(vouch=again, reason="by mistake")) == "carol has revoked bob (by mistake)."
+    )
+    for _ in range(6):
+        again = carol.vouch(bob)
+        assert said(again, carol.revoke(vouch=again)) == "carol has revoked bob."
 
 
 def test_what_another_chain_supports_stays(circle: Circle) -> None:
