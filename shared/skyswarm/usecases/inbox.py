@@ -1,13 +1,24 @@
 """The inbox: a manifest dropped into it starts a transfer; its status is written beside it.
 
-Law: the bucket alone is a whole interface (`x.manifest.json` → `x.status.json`). Looking is one listing, never a
+Law: the bucket alone is a whole interface (`x.manifest.json` → `x.status.json`). A manifest is known by what it is,
+under any name; other files are left alone, but a `.json` that is none is answered. Looking is one listing, never a
 poll per file; a drop is recognised by its key and content, so events may come twice, late or not at all.
 """
 
 from __future__ import annotations
 
-from skyswarm.errors import AbsentError, InputError, SkyError, TooLargeError
+from skyswarm.errors import (
+    AbsentError,
+    ForbiddenError,
+    InputError,
+    ManifestError,
+    SkyError,
+    SourceChangedError,
+    TooLargeError,
+)
 from skyswarm.messages import canonical
+from skyswarm.messages.dsse import Envelope
+from skyswarm.messages.manifest import MANIFEST_TYPE
 from skyswarm.ports.records import Entry
 from skyswarm.ports.storage import ANY_VERSION
 from skyswarm.usecases import jobs, objects
@@ -19,6 +30,8 @@ from skyswarm.usecases.starting import Wish, drop_id, start_manifest
 INBOX = "#inbox"
 MANIFEST = ".manifest.json"
 STATUS = ".status.json"
+JSON = ".json"
+PART = ".part"
 
 
 def look(deps: Deps, agent: str, wish: Wish) -> list[str]:
@@ -29,7 +42,7 @@ def look(deps: Deps, agent: str, wish: Wish) -> list[str]:
     while True:
         listing = storage.list("", after)
         for found in listing.objects:
-            if found.key.endswith(MANIFEST) and drop(deps, agent, found.key, found.version, found.size, wish):
+            if not _ignored(found.key) and drop(deps, agent, found.key, found.version, found.size, wish):
                 taken.append(found.key)
         if listing.next is None:
             return taken
@@ -37,23 +50,25 @@ def look(deps: Deps, agent: str, wish: Wish) -> list[str]:
 
 
 def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) -> Job | None:
-    """One dropped manifest. None: it was taken up before, or is refused (its status says why)."""
+    """One dropped file. None: it was looked at before, is not a manifest, or is refused (its status says why)."""
+    if size > objects.MAX_ENVELOPE and not key.endswith(JSON):
+        return None  # too long for a manifest
     note = f"drop/{key}"
     known = deps.notes.get(agent, note)
     if known is not None and known.value.decode() == version:
         return None
-    storage = deps.storages.open(agent, INBOX)
     job: Job | None = None
     try:
-        if size > objects.MAX_ENVELOPE:
-            raise TooLargeError(f"{size} bytes are too many for a manifest")
         try:
-            data = objects.read(storage, key, objects.MAX_ENVELOPE)
-        except AbsentError:
-            return None  # taken away again
-        job = start_manifest(deps, agent, data, wish, origin=key, transfer=drop_id(key, data))
-    except InputError as error:
-        _write(deps, agent, key, refused_status(key, error, deps.clock()).dump())
+            data = _read(deps, agent, key, version, size)
+        except (AbsentError, SourceChangedError):
+            return None  # taken away again, or being written: it is looked at in the next round
+        except ForbiddenError:
+            if key.endswith(JSON):
+                raise
+            data = None
+        if data is not None:
+            job = start_manifest(deps, agent, data, wish, origin=key, transfer=drop_id(key, data))
     except SkyError as error:
         if error.retryable:
             raise
@@ -62,6 +77,34 @@ def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) 
     if job is not None:
         write_status(deps, agent, job)
     return job
+
+
+def _read(deps: Deps, agent: str, key: str, version: str, size: int) -> bytes | None:
+    """A dropped manifest. None: it is no manifest and its name does not say that it were; InputError: it does."""
+    if size > objects.MAX_ENVELOPE:
+        raise TooLargeError(f"this is not a manifest: {size} bytes are too many")
+    chunks = deps.storages.open(agent, INBOX).chunks(key, version, 0, size)
+    data = b"".join(bytes(chunk) for chunk in chunks)
+    try:
+        if Envelope.parse(data, objects.MAX_ENVELOPE).payload_type == MANIFEST_TYPE:
+            return data
+        raise ManifestError("it is another signed document")
+    except InputError as error:
+        if not key.endswith(JSON):
+            return None
+        advice = "Drop the file that `skyswarm share` has made, as it is."
+        raise type(error)(f"this is not a manifest: {error.message}", advice=advice) from error
+
+
+def _ignored(key: str) -> bool:
+    """Our own statuses, and what others hide or have not finished."""
+    name = key.rpartition("/")[2]
+    return name.startswith(".") or name.endswith((STATUS, PART))
+
+
+def status_key(key: str) -> str:
+    """Where the status of what was dropped at `key` lies: beside it."""
+    return (key.removesuffix(MANIFEST) if key.endswith(MANIFEST) else key.removesuffix(JSON)) + STATUS
 
 
 def write_status(deps: Deps, agent: str, job: Job) -> None:
@@ -88,6 +131,4 @@ def refresh(deps: Deps, agent: str) -> None:
 
 def _write(deps: Deps, agent: str, key: str, data: bytes) -> None:
     storage = deps.storages.open(agent, INBOX)
-    storage.put(
-        key.removesuffix(MANIFEST) + STATUS, data, if_version=ANY_VERSION, media_type="application/json"
-    )
+    storage.put(status_key(key), data, if_version=ANY_VERSION, media_type="application/json")

@@ -96,12 +96,59 @@ def test_what_cannot_be_used_gets_a_status_that_says_why(bob: Person, data: byte
     assert look(bob) == [] and jobs.page(bob.deps, bob.id) == []
 
 
-def test_other_files_are_left_alone(bob: Person) -> None:
-    for key in ("readme.txt", "x.manifest.json.part", "x.json", ".manifest"):
+def test_other_files_are_left_alone(alice: Person, bob: Person) -> None:
+    for key in ("readme.txt", "x.manifest.json.part", "d/.x.json", ".manifest", "y.status.json"):
         bob.put(key, b"{}", "#inbox")
+    bob.put("film.mkv", b"x" * 200_000, "#inbox")
+    for key in ("x.manifest.json.part", "d/.x", "z.status.json"):
+        bob.put(key, alice.publish({"a": b"abc"}).envelope, "#inbox")
     before = bob.files("#inbox")
     assert look(bob) == []
     assert bob.files("#inbox") == before
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [("x.json", "x"), ("d.e/x", "d.e/x"), ("x.manifest", "x.manifest"), ("x (1).manifest.json", "x (1)"),
+     ("x.manifest (1).json", "x.manifest (1)"), ("x.txt", "x.txt")],
+)  # fmt: skip
+def test_a_manifest_is_one_under_any_name(alice: Person, bob: Person, key: str, told: str) -> None:
+    bob.put(key, alice.publish({"a": b"abc"}).envelope, "#inbox")
+    assert look(bob) == [key]
+    assert status(bob, told).state == "queued"
+    assert look(bob) == []
+
+
+def test_a_json_that_is_no_manifest_is_answered_once(alice: Person, bob: Person) -> None:
+    bob.put("x.json", b'{"a":1}', "#inbox")
+    bob.put("s.json", alice.vouch(bob).envelope_bytes, "#inbox")
+    assert look(bob) == []
+    for name in ("x", "s"):
+        found = status(bob, name)
+        assert found.state == "refused" and found.error is not None
+        assert found.error.message.startswith("this is not a manifest: "), found.error
+    bob.bucket("#inbox").delete("x.status.json")
+    assert look(bob) == [] and "x.status.json" not in bob.files("#inbox")
+    bob.put("x.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    assert look(bob) == ["x.json"], "it was replaced by a real one"
+
+
+def test_a_manifest_with_a_broken_signature_is_refused_under_any_name(alice: Person, bob: Person) -> None:
+    envelope = alice.publish({"a": b"abc"}).envelope
+    other = alice.publish({"a": b"abcd"}).envelope
+    signatures = envelope[envelope.index(b'"signatures"') :]
+    bob.put("x", other[: other.index(b'"signatures"')] + signatures, "#inbox")
+    assert look(bob) == []
+    assert status(bob).state == "refused"
+
+
+def test_other_files_are_read_once(alice: Person, bob: Person) -> None:
+    for n in range(3):
+        bob.put(f"{n}.txt", b"notes", "#inbox")
+    look(bob)
+    noted = len(bob.deps.notes.page(bob.id, "drop/"))
+    look(bob)
+    assert noted == len(bob.deps.notes.page(bob.id, "drop/")) == 3
 
 
 def test_a_good_drop_beside_bad_ones(alice: Person, bob: Person) -> None:
