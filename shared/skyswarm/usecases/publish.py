@@ -4,7 +4,7 @@ Law: bounded memory whatever the share's size: one listing page of objects, one 
 per path. Hashes are kept per (storage, key, version), so publishing again or after a crash reads only what changed.
 
 Steps (`shared/spec/pieces.md`, publishing):
-  1. list the storage; refuse paths that cannot travel; skip what is not a file, saying so
+  1. list the storage; skip what is not a file, may not be read or has a name that cannot travel, saying so
   2. hash each object, or take its hashes from the cache when its version is the same
   3. feed entries to pages; store each finished page, and where we keep its files, under the share's tag
   4. sign the manifest, store it, then store the share: it is served only from here on
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 
-from skyswarm.errors import AbsentError, InputError, SourceChangedError
+from skyswarm.errors import AbsentError, ForbiddenError, InputError, SourceChangedError, UnsafePathError
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.manifest import MANIFEST_TYPE, FileEntry, Manifest, PageWriter
@@ -34,6 +34,8 @@ BIG = 16 * 1024 * 1024
 """From here on one file is spread over all threads; smaller ones are one thread's work each."""
 
 MAX_CHANGES = 3
+REASONS = 3
+"""So many reasons are named when there is nothing else to share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,16 @@ def publish(
         progress.bytes += hashed.size
         on_step()
     if not progress.files:
+        where = f"under {prefix or '/'} of {storage_name}"
+        if progress.skipped:
+            reasons = "; ".join(f"{name!r}: {reason}" for name, reason in progress.skipped[:REASONS])
+            more = progress.skipped_count - REASONS
+            raise InputError(
+                f"nothing {where} can be shared: {reasons}{f'; and {more:,} more' if more > 0 else ''}",
+                advice="Every file was left out, each for its reason.",
+            )
         raise InputError(
-            f"there is nothing to share under {prefix or '/'} of {storage_name}",
+            f"there is nothing to share {where}",
             advice="Check the path; only ordinary files can be shared.",
         )
     done = writer.close()
@@ -202,7 +212,7 @@ def _hashed(
     for listing in _listed(storage, prefix):
         for name, reason in listing.skipped:
             progress.skip(name, reason)
-        work: list[tuple[Object, SharePath, Future[tuple[Object, HashedFile] | None] | None]] = []
+        work: list[tuple[Object, SharePath, Future[tuple[Object, HashedFile] | str] | None]] = []
         for found in listing.objects:
             relative = (
                 found.key.rpartition("/")[2] if found.key == prefix else found.key[len(prefix) :].lstrip("/")
@@ -210,7 +220,11 @@ def _hashed(
             if _excluded(relative, terms.exclude):
                 progress.excluded_files += 1
                 continue
-            path = SharePath.parse(relative)
+            try:
+                path = SharePath.parse(relative)
+            except UnsafePathError as error:
+                progress.skip(found.key, error.message)
+                continue
             task = partial(_hash_one, deps, agent, storage, storage_name, found, terms.extras, progress)
             work.append((found, path, pool.submit(task, None) if found.size < BIG else None))
         rows: list[HeldFile] = []
@@ -220,8 +234,8 @@ def _hashed(
                 if future is not None
                 else _hash_one(deps, agent, storage, storage_name, found, terms.extras, progress, pool)
             )
-            if result is None:
-                progress.skip(found.key, "changed again and again while it was read")
+            if isinstance(result, str):
+                progress.skip(found.key, result)
                 continue
             at, hashed = result
             rows.append(_held_row(storage_name, at, hashed))
@@ -247,8 +261,8 @@ def _hash_one(
     extras: frozenset[str],
     progress: Progress,
     pool: Executor | None,
-) -> tuple[Object, HashedFile] | None:
-    """Hash one object, following a few changes under our feet. None: it never held still, or is gone."""
+) -> tuple[Object, HashedFile] | str:
+    """Hash one object, following a few changes under our feet; or why it is left out."""
     for _ in range(MAX_CHANGES):
         row = deps.held.at(agent, storage_name, found.key, found.version)
         if row is not None:
@@ -266,15 +280,20 @@ def _hash_one(
             hashed = hash_file(
                 partial(storage.chunks, found.key, found.version), found.size, pool, extras, count
             )
+        except ForbiddenError as error:
+            progress.hashed_bytes = before
+            return f"it may not be read: {error.message}"
         except (SourceChangedError, AbsentError):
             progress.hashed_bytes = before
             try:
                 found = storage.stat(found.key)
             except AbsentError:
-                return None
+                return "it was taken away while it was read"
+            except ForbiddenError as error:
+                return f"it may not be read: {error.message}"
             continue
         return found, hashed
-    return None
+    return "it is being written now: changed again and again while it was read"
 
 
 def _held_row(storage_name: str, found: Object, hashed: HashedFile) -> HeldFile:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from skyswarm.drivers.storages.memory import MemoryStorage
-from skyswarm.errors import AbsentError, InputError, PathCollisionError, SourceChangedError, UnsafePathError
+from skyswarm.errors import AbsentError, ForbiddenError, InputError, PathCollisionError, SourceChangedError
 from skyswarm.messages.manifest import FileEntry, Page
 from skyswarm.messages.page_tree import read_pages
 from skyswarm.pieces.hasher import HashedFile
@@ -182,17 +182,55 @@ def test_what_a_storage_cannot_list_is_told(alice: Person, land: Land) -> None:
 
 
 @pytest.mark.parametrize("key", ["a\nb", "a\u202eb", "C:x", "a\\b", "x" * 256])
-def test_a_name_that_cannot_travel_serves_nothing(alice: Person, land: Land, key: str) -> None:
+def test_a_name_that_cannot_travel_is_left_out_with_its_reason(alice: Person, land: Land, key: str) -> None:
     class Any_(Watched):
+        names = (key, "good")
+
         def list(self, prefix: str, after: str | None = None, limit: int = 1000) -> Listing:
-            return Listing((Object(key, 1, "v"),), None)
+            return Listing(tuple(Object(name, 1, "v") for name in self.names), None)
 
         def chunks(self, key: str, version: str, offset: int, length: int) -> Iterator[memoryview]:
             yield memoryview(b"x")
 
-    land.buckets.add(alice.id, "any", Any_(land, alice.id))
-    with pytest.raises(UnsafePathError):
+    odd = land.buckets.add(alice.id, "any", Any_(land, alice.id))
+    done, progress = share(alice, "any")
+    assert paths(alice, done) == {"good": 1}
+    assert [name for name, _ in progress.skipped] == [key] and progress.skipped[0][1]
+    odd.names = (key,)
+    alice.deps.shares.delete(alice.id, done.manifest.id)
+    with pytest.raises(InputError) as caught:
         share(alice, "any")
+    assert progress.skipped[0][1] in caught.value.message
+    assert alice.deps.shares.page(alice.id) == []
+
+
+def test_a_file_that_may_not_be_read_is_left_out(alice: Person, land: Land) -> None:
+    class Locked(Watched):
+        def chunks(self, key: str, version: str, offset: int, length: int) -> Iterator[memoryview]:
+            if key != "a.txt":
+                raise ForbiddenError(f"{key}: permission denied")
+            yield from super().chunks(key, version, offset, length)
+
+    land.buckets.add(alice.id, "locked", Locked(land, alice.id))
+    for key, data in FILES.items():
+        alice.put(key, data, "locked")
+    done, progress = share(alice, "locked")
+    assert paths(alice, done) == {"a.txt": 10, "d/e/c": 0}
+    assert dict(progress.skipped)["z"] == "it may not be read: z: permission denied"
+    assert progress.hashed_bytes == progress.bytes == 10
+
+
+def test_when_all_is_left_out_the_first_reasons_are_told(alice: Person, watched: Watched) -> None:
+    watched.changes = {"a.txt": 100, "d/b.bin": 100}
+    watched.vanish.add("z")
+    with pytest.raises(InputError) as caught:
+        share(alice, exclude=("d/e",))
+    assert caught.value.message == (
+        "nothing under / of watched can be shared: "
+        "'a.txt': it is being written now: changed again and again while it was read; "
+        "'d/b.bin': it is being written now: changed again and again while it was read; "
+        "'z': it was taken away while it was read"
+    )
     assert alice.deps.shares.page(alice.id) == []
 
 
