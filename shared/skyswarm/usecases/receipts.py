@@ -179,7 +179,8 @@ def try_put(deps: Deps, agent: str, key: str, value: bytes) -> None:
 
 
 def exchange_all(deps: Deps, agent: str, job: Job) -> tuple[tuple[str, ...], SkyError | None]:
-    """Receipts with every source that gave something: ids of the complete ones, and the last error of the others."""
+    """Receipts with every source that gave bytes: ids of the complete ones, and the last error of the others. For a
+    share whose files are all empty none is due: there is nothing to count."""
     ids: list[str] = []
     trouble: SkyError | None = None
     for source in job.sources:

@@ -223,12 +223,17 @@ def cancel(deps: Deps, agent: str, transfer: str) -> Job:
         return job.to_state("cancelled", deps.clock())
 
     job = jobs.change(deps, agent, transfer, step)
+    give_uploads_up(deps, agent, job)
+    return job
+
+
+def give_uploads_up(deps: Deps, agent: str, job: Job) -> None:
+    """Abort what a cancelled transfer has begun and not finished. Idempotent."""
     storage = deps.storages.open(agent, job.storage)
     after = -1
-    while batches := deps.transfers.undone(agent, transfer, after, 500):
+    while batches := deps.transfers.undone(agent, job.id, after, 500):
         for batch in batches:
             for item in canonical.loads(batch.plan_json, 1 << 20)["items"]:
                 if item[4]:
                     storage.abort(str(item[4]))
         after = batches[-1].number
-    return job

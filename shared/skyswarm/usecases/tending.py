@@ -6,18 +6,22 @@ thread. Slow work becomes tasks, so that a dead repository never holds up an inb
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from skyswarm.errors import SkyError
 from skyswarm.usecases import inbox, jobs, repos
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE
 from skyswarm.usecases.people import mend_rotation
-from skyswarm.usecases.settle import wake
+from skyswarm.usecases.settle import give_uploads_up, wake
 from skyswarm.usecases.spreading import regularly, set_endpoint
 from skyswarm.usecases.starting import Wish
 
 SYNC_EVERY = 5.0
 SWEEP_EVERY = 300.0
+CANCELLED_LATELY = 86_400
+"""A transfer that was cancelled within this time (s) before a start may have left uploads: a crash came in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,10 @@ def wake_up(deps: Deps, agent: str, endpoint: str) -> None:
     for job in jobs.page(deps, agent, limit=1000):
         if job.state in ACTIVE:
             wake(deps, agent, job)
+        elif job.state == "cancelled" and job.finished > deps.clock() - CANCELLED_LATELY:
+            # Its storage may be away or taken out of use since: that must not stop an agent from starting.
+            with suppress(SkyError):
+                give_uploads_up(deps, agent, job)
 
 
 def tend(deps: Deps, agent: str, rounds: Rounds, role: str) -> Rounds:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from skyswarm.usecases import jobs, people, settle
+from skyswarm.errors import AbsentError
+from skyswarm.usecases import jobs, people, settle, tending
 from skyswarm.usecases.work import perform
 from tests.support.land import INLINE, Land, Person
 
@@ -151,3 +153,23 @@ def test_paused_and_cancelled_in_the_middle(alice: Person, bob: Person) -> None:
     bob.work()
     assert bob.job(transfer).state == "cancelled"
     assert len(bob.files()) == 8
+
+
+def test_a_crash_between_a_cancel_and_its_aborts_leaves_no_upload_after_the_next_start(
+    alice: Person, bob: Person
+) -> None:
+    transfer = bob.get(alice.publish({"big": b"x" * (9 << 20)}).envelope, alice)
+    (delivery,) = bob.deps.tasks.pull("w/0", bob.land.now, 60.0)
+    perform(bob.deps, delivery, "w/0", INLINE)
+    home = bob.bucket("home")
+    (upload,) = {
+        item[4]
+        for batch in bob.deps.transfers.undone(bob.id, transfer)
+        for item in json.loads(batch.plan_json)["items"]
+    }
+    assert home.parts(upload) == frozenset()
+    jobs.change(bob.deps, bob.id, transfer, lambda job: job.to_state("cancelled", bob.land.now))
+    tending.wake_up(bob.deps, bob.id, bob.url)
+    with pytest.raises(AbsentError):
+        home.parts(upload)
+    tending.wake_up(bob.deps, bob.id, bob.url)

@@ -196,3 +196,12 @@ def test_attack_receipt_forged_by_the_giver(
     settle.receipts(bob.deps, bob.id, transfer)
     _, got = pair(alice, bob)
     assert got is not None and got.complete and got.receipt.bytes == 30
+
+
+def test_none_is_due_for_a_share_whose_files_are_all_empty(alice: Person, bob: Person) -> None:
+    transfer = bob.get(alice.publish({"a": b"", "b": b""}).envelope, alice)
+    bob.work()
+    job = bob.job(transfer)
+    assert (job.state, job.receipts) == ("done", ())
+    assert bob.deps.notes.page(bob.id, "receipt/") == alice.deps.notes.page(alice.id, "receipt/") == []
+    assert bob.deps.tasks.pull("test/0", bob.land.now + 10**6, 60.0) == [], "nothing waits for one"
