@@ -310,6 +310,19 @@ def run(workdir: Path) -> list[Row]:
     return hashing(workdir) + records()
 
 
+def show(rows: list[Row]) -> None:
+    """Print the rows; exit with 1 when a bar is missed."""
+    for row in rows:
+        value = f"{row['value']:12,.3f}" if row["value"] is not None else " " * 11 + "-"
+        more = [f"{row['gib_per_s']:.2f} GiB/s"] if "gib_per_s" in row else []
+        more += [f"{row['cpu_s']:.2f} CPU s"] if "cpu_s" in row else []
+        more += [f"{row['peak_mb']:.0f} MB peak"] if "peak_mb" in row else []
+        more += [f"bar {row['bar']}: {'met' if row['ok'] else 'NOT MET'}"] if "bar" in row else []
+        print(f"{row['name']:75} {value} {row['unit']:10} {' · '.join(more)}")
+    if not all(row.get("ok", True) for row in rows):
+        sys.exit(1)
+
+
 def main() -> None:
     children = {"make": make, "ours": ours, "plain": plain, "torf": torf, "libtorrent": libtorrent}
     if sys.argv[1:2] == ["--child"]:
@@ -320,16 +333,7 @@ def main() -> None:
             {"entries": entries, "paths": paths, "nothing": nothing}[name]()
         return
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
-        rows = run(Path(folder))
-    for row in rows:
-        value = f"{row['value']:12,.3f}" if row["value"] is not None else " " * 11 + "-"
-        more = [f"{row['gib_per_s']:.2f} GiB/s"] if "gib_per_s" in row else []
-        more += [f"{row['cpu_s']:.2f} CPU s"] if "cpu_s" in row else []
-        more += [f"{row['peak_mb']:.0f} MB peak"] if "peak_mb" in row else []
-        more += [f"bar {row['bar']}: {'met' if row['ok'] else 'NOT MET'}"] if "bar" in row else []
-        print(f"{row['name']:75} {value} {row['unit']:10} {' · '.join(more)}")
-    if not all(row.get("ok", True) for row in rows):
-        sys.exit(1)
+        show(run(Path(folder)))
 
 
 if __name__ == "__main__":
