@@ -90,6 +90,6 @@ def when(at: float, now: float) -> str:
 
 
 def some(count: int, noun: str) -> str:
-    """`1 file`, `12,410 files`."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    """`1 file`, `12,410 files`, `2 entries`, `30 days`."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
     return f"{count:,} {noun if count == 1 else plural}"

@@ -6,6 +6,7 @@ Law: the one place of the command line that builds a runtime. What is opened her
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,18 +53,35 @@ def place(runtime: Runtime, text: str, *, reading: bool) -> tuple[str, str] | No
 def adopt(runtime: Runtime, path: Path, *, reading: bool) -> tuple[str, str, str | None]:
     """Storage and prefix of a file or folder of this machine. When no storage contains it, its folder becomes one,
     whose name is the third value (else None). InputError: there is no such thing, or it is not to be used so."""
-    path = path.expanduser().resolve()
+    given, path = path, path.expanduser().resolve()
+    if reading and given.expanduser().is_symlink():
+        raise InputError(
+            f"{given.expanduser().absolute()} is a symbolic link to {path}",
+            advice=f"Share that itself: skyswarm share {shlex.quote(str(path))}",
+        )
     found = inside(runtime, path)
     if found is not None:
         guard(runtime, runtime.home.storage_path(found[0]).resolve(), path, reading=reading)
         return (*found, None)
     if not path.exists():
-        raise InputError(f"there is no {path}", advice="Check the path.")
+        raise InputError(
+            f"there is no {path}", advice=storage_meant(runtime, str(given)) or "Check the path."
+        )
     root = path if path.is_dir() else path.parent
     guard(runtime, root, path, reading=reading)
     name = free_name(runtime, root.name)
     runtime.add_storage(name, root)
     return name, "" if path == root else path.name, name
+
+
+def storage_meant(runtime: Runtime, text: str) -> str:
+    """A question, when somebody wrote a storage's name without its colon; else ''."""
+    return f"Did you mean {text}:/ ?" if text in runtime.config.storages else ""
+
+
+def is_now(runtime: Runtime, storage: str) -> str:
+    """What people are told when a folder has become a storage."""
+    return f"{runtime.home.storage_path(storage)} is now your storage {storage}:"
 
 
 def inside(runtime: Runtime, path: Path) -> tuple[str, str] | None:

@@ -93,9 +93,11 @@ def add(
     with cli.open() as runtime:
         from skyswarm.usecases import people
 
-        people.give_name(runtime.deps, runtime.agent, name, agent)
+        was = people.give_name(runtime.deps, runtime.agent, name, agent)
+    known = f" (was {was} until now)" if was else ""
     cli.give(
-        {"name": name, "agent": agent}, f"{agent[:12]} is {name} to you. Let them in: skyswarm vouch {name}"
+        {"name": name, "agent": agent, "was": was},
+        f"{agent[:12]} is {name} to you{known}. Let them in: skyswarm vouch {name}",
     )
 
 
@@ -159,7 +161,7 @@ def vouch(
 
     \b
     $ skyswarm vouch bob --days 14
-    bob may fetch from you, until in 14 d.
+    bob may fetch from you for 14 days.
     """
     _vouch(Cli.of(ctx), who, depth, scope, limit, days)
 
@@ -179,7 +181,7 @@ def _vouch(cli: Cli, who: str, depth: int, scope: list[str] | None, limit: str |
         statement: Any = signed.statement
         name = people.name_of(runtime.deps, runtime.agent, agent) or agent[:12]
         told = spread(cli, runtime)
-        line = f"{name} may {' and '.join(scopes)} from you, until {human.when(statement.exp, runtime.deps.clock())}"
+        line = f"{name} may {' and '.join(scopes)} from you for {human.some(days, 'day')}"
     value = {"statement": signed.id, "agent": agent, "depth": depth, "scopes": list(statement.scope)}
     value |= {"limit": most, "expires": statement.exp, "told": told}
     if depth:

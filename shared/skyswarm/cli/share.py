@@ -19,7 +19,7 @@ import typer
 
 from skyswarm.cli import human
 from skyswarm.cli.frame import Cli, Command
-from skyswarm.cli.shares import audience, link_of, row_of
+from skyswarm.cli.shares import audience, link_of, refuse_same, row_of
 from skyswarm.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ def share(
             "--exclude", metavar="PATTERN", help="Leave out what matches: '*.tmp', 'cache'. Repeatable."
         ),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also when the same is shared already and has not changed.")
+    ] = False,
     manifest_out: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +85,7 @@ def share(
     12,410 files, 61.2 GB. Serving costs you about $0.00 per copy in your region, $0.00 outside.
     link      skyswarm:5d4f…
     """
-    from skyswarm.cli.open import adopt, place
+    from skyswarm.cli.open import adopt, is_now, place
     from skyswarm.pieces.hasher import EXTRAS
     from skyswarm.usecases import people, repos
     from skyswarm.usecases.publish import Progress, Terms, publish
@@ -102,7 +105,7 @@ def share(
         found = place(runtime, what, reading=True)
         storage, prefix, added = (*found, None) if found else adopt(runtime, Path(what), reading=True)
         if added:
-            cli.hint(f"{Path(what).expanduser().absolute()} is now your storage {added!r}.")
+            cli.hint(is_now(runtime, added))
         terms = Terms(
             name=name or _default_name(what, storage, prefix),
             audience=audience,
@@ -113,6 +116,8 @@ def share(
             extras=more,
             exclude=tuple(exclude or ()),
         )
+        if not again:
+            refuse_same(runtime, storage, prefix, terms)
         progress = Progress()
         with _shown(cli, progress):
             done = publish(deps, me, storage, prefix, terms, runtime.pool, progress)

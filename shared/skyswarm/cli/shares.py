@@ -12,11 +12,12 @@ import typer
 
 from skyswarm.cli import human
 from skyswarm.cli.frame import Cli, Command
-from skyswarm.errors import InputError
+from skyswarm.errors import AbsentError, InputError
 
 if TYPE_CHECKING:
     from skyswarm.edge.runtime import Runtime
     from skyswarm.ports.records import Share
+    from skyswarm.usecases.publish import Terms
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +31,8 @@ def shares(ctx: typer.Context) -> None:
 
     \b
     $ skyswarm shares
-    SHARE     NAME    FILES   SIZE     FOR
-    5d4f09aa  photos  12,410  61.2 GB  bob, ends in 14 d
+    SHARE     NAME    FILES   SIZE     SHARED   FOR                 PATH
+    5d4f09aa  photos  12,410  61.2 GB  2 d ago  bob, ends in 14 d   /home/alice/photos
     """
     cli = Cli.of(ctx)
     with cli.open() as runtime:
@@ -39,12 +40,20 @@ def shares(ctx: typer.Context) -> None:
         from skyswarm.usecases import repos
 
         used = tuple(one.url for one in repos.known(runtime.deps, runtime.agent))
-        found = all_shares(runtime)
+        found, now = all_shares(runtime), runtime.deps.clock()
         rows = [row_of(one, link_of(runtime, one, used)) for one in found]
         lines = table(
-            ("SHARE", "NAME", ">FILES", ">SIZE", "FOR"),
+            ("SHARE", "NAME", ">FILES", ">SIZE", "SHARED", "FOR", "PATH"),
             [
-                (one.manifest[:8], one.name, f"{one.files:,}", human.size(one.bytes), audience(runtime, one))
+                (
+                    one.manifest[:8],
+                    one.name,
+                    f"{one.files:,}",
+                    human.size(one.bytes),
+                    human.when(one.created, now),
+                    audience(runtime, one),
+                    path_of(runtime, one),
+                )
                 for one in found
             ],
         )
@@ -91,6 +100,47 @@ def unshare(
         {"unshared": found[0].manifest, "name": found[0].name},
         f"{found[0].name} is served no more. What was handed out ends within {ends}.",
     )
+
+
+def refuse_same(runtime: Runtime, storage: str, prefix: str, terms: Terms) -> None:
+    """InputError: the same is shared on the same terms, and what the storage lists has not changed since."""
+    now = runtime.deps.clock()
+    for one in all_shares(runtime):
+        same = (one.storage, one.prefix, one.name) == (storage, prefix, terms.name)
+        same &= (one.audience, one.survive, one.cap_bytes) == (terms.audience, terms.survive, terms.cap_bytes)
+        live = one.origin == "published" and (not one.expires or one.expires > now)
+        if same and live and not one.expires and not terms.expires and _unchanged(runtime, one):
+            raise InputError(
+                f"{path_of(runtime, one)} is shared already as {one.name} ({one.manifest[:8]}), "
+                f"{human.when(one.created, now)}, and has not changed",
+                advice="`skyswarm shares` shows its link; --again makes another.",
+            )
+
+
+def _unchanged(runtime: Runtime, share: Share) -> bool:
+    """As far as a listing tells: as many files and bytes, and none written since."""
+    storage = runtime.deps.storages.open(runtime.agent, share.storage)
+    files = size = 0
+    after: str | None = None
+    while True:
+        listing = storage.list(share.prefix, after)
+        for found in listing.objects:
+            if share.prefix and found.key != share.prefix and not found.key.startswith(share.prefix + "/"):
+                continue
+            if found.modified >= share.created:
+                return False
+            files, size = files + 1, size + found.size
+        if listing.next is None:
+            return (files, size) == (share.files, share.bytes)
+        after = listing.next
+
+
+def path_of(runtime: Runtime, share: Share) -> str:
+    """Where on this machine the files of a share are."""
+    try:
+        return str(runtime.home.storage_path(share.storage) / share.prefix)
+    except AbsentError:
+        return f"{share.storage}:/{share.prefix}"
 
 
 def link_of(runtime: Runtime, found: Share, repos: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ where it is not nothing the user says yes, or has named a cap.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ import typer
 
 from skyswarm.cli import human
 from skyswarm.cli.frame import Cli, Command
-from skyswarm.errors import InputError, SkyError
+from skyswarm.errors import InputError, LinkError, MalformedError, ManifestError, SkyError, TooLargeError
 
 if TYPE_CHECKING:
     from skyswarm.edge.runtime import Runtime
@@ -42,7 +43,12 @@ def get(
     ctx: typer.Context,
     what: Annotated[str, typer.Argument(metavar="LINK|FILE", help="A skyswarm: link, or a manifest's file.")],
     to: Annotated[
-        str, typer.Argument(metavar="[STORAGE:/PREFIX|PATH]", help="Where it goes.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[STORAGE:/PREFIX|PATH]",
+            help="Where it goes; default: home:/, which is the folder storage/ of the agent's home.",
+            show_default=False,
+        ),
     ] = "home:",
     max_cost: MaxCost = None,
     overwrite: Overwrite = False,
@@ -99,27 +105,59 @@ def _read(what: str) -> Link | bytes:
     from skyswarm.messages.link import SCHEME, parse_link
 
     if what.startswith(SCHEME):
-        return parse_link(what)
+        try:
+            return parse_link(what)
+        except LinkError as error:
+            raise LinkError(error.message, advice=error.advice or _link_advice(what)) from error
     try:
         with Path(what).expanduser().open("rb") as file:
             return file.read(MAX_FILE + 1)
+    except IsADirectoryError as error:
+        raise InputError(
+            f"{what} is a folder", advice="Name a manifest's file, or a skyswarm: link."
+        ) from error
+    except PermissionError as error:
+        raise InputError(f"{what} cannot be read", advice="Give yourself access to it.") from error
     except (OSError, ValueError) as error:
         raise InputError(
             f"{what!r} is neither a skyswarm: link nor a manifest's file that can be read",
-            advice="Put a link into quotes: it has signs that the shell takes for its own.",
+            advice=_link_advice(what),
         ) from error
+
+
+def _link_advice(what: str) -> str:
+    """What is probably wrong with a link that is none."""
+    from skyswarm.messages.link import SCHEME
+
+    if re.fullmatch(r"[0-9a-f]{64}(\?.*)?", what):
+        return f"Did you mean {SCHEME}{what} ?"
+    if what.lower().startswith(SCHEME) and not what.startswith(SCHEME):
+        return "Write skyswarm: in lower-case letters."
+    if re.match(r"(?i)(https?|magnet|ftp|s3|gs):", what):
+        return "It is the address of something else: ask for what `skyswarm share` printed."
+    if re.fullmatch(SCHEME + "[0-9a-f]{0,63}", what):
+        return "It is cut off: copy the whole link."
+    if what.startswith(SCHEME):
+        return "Copy the whole link as `skyswarm share` printed it, in quotes."
+    return "Put a link into quotes: it has signs that the shell takes for its own."
 
 
 def _start(runtime: Runtime, named: Link | bytes, wish: Wish) -> Job:
     from skyswarm.usecases.starting import start_link, start_manifest
 
     if isinstance(named, bytes):
-        return start_manifest(runtime.deps, runtime.agent, named, wish)
+        try:
+            return start_manifest(runtime.deps, runtime.agent, named, wish)
+        except (MalformedError, TooLargeError) as error:
+            raise ManifestError(
+                "this is not a manifest",
+                advice="`skyswarm share` says where it wrote one: …/NAME.manifest.json.",
+            ) from error
     return start_link(runtime.deps, runtime.agent, named, wish)
 
 
 def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: bool) -> Wish:
-    from skyswarm.cli.open import adopt, place
+    from skyswarm.cli.open import adopt, is_now, place, storage_meant
     from skyswarm.usecases.starting import Wish
 
     found = place(runtime, to, reading=False)
@@ -127,13 +165,18 @@ def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: 
         path = Path(to).expanduser()
         if path.exists() and not path.is_dir():
             raise InputError(f"{to} is a file", advice="Name a folder, or a storage: NAME:/prefix.")
+        if not path.exists() and "/" not in to:
+            raise InputError(
+                f"there is no folder {to}",
+                advice=storage_meant(runtime, to) or f"To make it, write ./{to}; a storage is NAME:/prefix.",
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"the folder {to} cannot be made: {error.strerror}") from error
         storage, prefix, added = adopt(runtime, path, reading=False)
         if added:
-            cli.hint(f"{path.absolute()} is now your storage {added!r}.")
+            cli.hint(is_now(runtime, added))
         found = storage, prefix
     return Wish(*found, max_cost=cap, overwrite=overwrite, keep=keep, hold=True)
 

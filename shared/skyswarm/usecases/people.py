@@ -21,8 +21,9 @@ _ID = re.compile(r"[0-9a-f]{64}")
 DAY = 86400
 
 
-def give_name(deps: Deps, agent: str, name: str, other: str) -> None:
-    """Call `other` by `name` from now on. InputError: not a name, not an id, or the name is another's."""
+def give_name(deps: Deps, agent: str, name: str, other: str) -> str | None:
+    """Call `other` by `name` from now on, and no longer by the name it had until now, which is returned (None: it had
+    none, or this one). InputError: not a name, not an id, or the name is another's."""
     if _NAME.fullmatch(name) is None:
         raise InputError(
             f"{name!r} cannot be a name", advice="Letters, digits, - _ . and a letter first, at most 40."
@@ -35,6 +36,11 @@ def give_name(deps: Deps, agent: str, name: str, other: str) -> None:
     old = deps.notes.get(agent, f"called/{other}")
     deps.notes.put(agent, Entry(f"name/{name}", other.encode(), taken.version if taken else 0))
     deps.notes.put(agent, Entry(f"called/{other}", name.encode(), old.version if old else 0))
+    was = old.value.decode() if old is not None else name
+    if was == name:
+        return None
+    deps.notes.delete(agent, f"name/{was}")
+    return was
 
 
 def name_of(deps: Deps, agent: str, other: str) -> str | None:

@@ -33,11 +33,16 @@ def test_a_name_is_one_agents(me: Person) -> None:
         people.give_name(me.deps, me.id, "bob", THIRD)
 
 
-def test_an_agent_may_be_renamed(me: Person) -> None:
-    people.give_name(me.deps, me.id, "bob", OTHER)
-    people.give_name(me.deps, me.id, "robert", OTHER)
+def test_an_agent_is_renamed_and_its_old_name_is_free(me: Person) -> None:
+    assert people.give_name(me.deps, me.id, "bob", OTHER) is None
+    assert people.give_name(me.deps, me.id, "robert", OTHER) == "bob"
+    assert people.give_name(me.deps, me.id, "robert", OTHER) is None
     assert people.name_of(me.deps, me.id, OTHER) == "robert"
-    assert people.find(me.deps, me.id, "robert") == people.find(me.deps, me.id, "bob") == OTHER
+    assert people.find(me.deps, me.id, "robert") == OTHER
+    with pytest.raises(InputError, match="nobody called bob"):
+        people.find(me.deps, me.id, "bob")
+    people.give_name(me.deps, me.id, "bob", THIRD)
+    assert people.find(me.deps, me.id, "bob") == THIRD
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""One home, two processes: a `get` that moves the bytes by itself gives way to `serve`, and takes over when it dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli import background, command, free_port, served, until
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> str:
+    """Of a file that bob may have. Alice is not served yet, so a transfer of it waits."""
+    for name in ("alice", "bob"):
+        command(tmp_path, "--home", name, "init", "--name", name, "--port", str(free_port()))
+    bob = command(tmp_path, "--home", "bob", "whoami", "-q").out.strip()
+    command(tmp_path, "--home", "alice", "vouch", bob)
+    (tmp_path / "some.bin").write_bytes(os.urandom(40_000_000))
+    return command(tmp_path, "--home", "alice", "share", "some.bin", "-q").out.strip()
+
+
+def said(place: Path, *words: str) -> Any:
+    return json.loads(command(place, "--home", "bob", "--json", *words, code=None).out)
+
+
+def port_of(place: Path) -> list[str]:
+    return [one["message"] for one in said(place, "doctor")["checks"] if one["check"] == "port"]
+
+
+def test_a_get_gives_way_to_a_server_and_goes_on_watching(tmp_path: Path, link: str) -> None:
+    with background(tmp_path, "--home", "bob", "get", link, "home:/") as get:
+        until(lambda: said(tmp_path, "status")["moved_by"] == get.pid)
+        assert said(tmp_path, "status")["served_by"] is None
+        assert port_of(tmp_path) == [
+            f"A `skyswarm get` (process {get.pid}) moves transfers now, and no process serves this home."
+        ]
+        with served(tmp_path, "--home", "bob", "serve") as process:
+            status = said(tmp_path, "status")
+            assert status["served_by"] == status["moved_by"] == process["pid"]
+            assert get.poll() is None
+            with served(tmp_path, "--home", "alice", "serve"):
+                out, err = get.communicate(timeout=60)
+        assert get.returncode == 0
+    assert "A server takes over; this command only watches from now on." in err
+    assert "done: 1 file, 40.0 MB" in out
+
+
+def test_after_a_killed_server_a_get_takes_over_and_a_new_server_may_come(tmp_path: Path, link: str) -> None:
+    with (
+        served(tmp_path, "--home", "bob", "serve") as process,
+        background(tmp_path, "--home", "bob", "get", link, "home:/") as get,
+    ):
+        until(lambda: said(tmp_path, "ls")["transfers"] != [])
+        os.kill(process["pid"], signal.SIGKILL)
+        until(lambda: said(tmp_path, "status")["moved_by"] == get.pid)
+        with served(tmp_path, "--home", "bob", "serve") as again:
+            assert said(tmp_path, "status")["served_by"] == again["pid"]
+            assert port_of(tmp_path)[0].startswith(f"Process {again['pid']} answers at ")
+            get.send_signal(signal.SIGINT)
+            _, err = get.communicate(timeout=60)
+    assert "has ended, so this command moves the bytes" in err
+    assert f"goes on in process {again['pid']}" in err
+
+
+def test_what_is_resumed_while_nobody_serves_does_not_move_by_itself(tmp_path: Path, link: str) -> None:
+    transfer = said(tmp_path, "get", link, "--detach")["transfer"]
+    said(tmp_path, "pause", transfer)
+    told = command(tmp_path, "--home", "bob", "resume", transfer, "--detach").err
+    assert told == (
+        "No process serves this home: nothing moves until `skyswarm serve` or "
+        f"`skyswarm resume {transfer}` runs.\n"
+    )

@@ -1,0 +1,93 @@
+"""What is probably meant when something cannot be used: refused before anything is made, with the way on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Shell
+
+BOB, CAROL = "b" * 64, "c" * 64
+LINK = "skyswarm:" + "0" * 64
+
+
+@pytest.fixture
+def alice(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    shell = Shell(tmp_path / "alice", capsys)
+    shell("init", "--name", "alice")
+    return shell
+
+
+def test_a_bare_word_makes_no_folder(alice: Shell, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    assert "Did you mean home:/ ?" in alice("get", LINK, "home", "--detach", code=2).err
+    assert (
+        "To make it, write ./down; a storage is NAME:/prefix."
+        in alice("get", LINK, "down", "--detach", code=2).err
+    )
+    assert "Did you mean home:/ ?" in alice("share", "home", code=2).err
+    assert sorted(tmp_path.iterdir()) == before
+    assert alice.json("ls") == {"transfers": []}
+    said = alice("get", LINK, "./down", "--detach")
+    assert f"{tmp_path / 'down'} is now your storage down:" in said.err
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("0" * 64, "Did you mean skyswarm:" + "0" * 64),
+        ("SkySwarm:" + "0" * 64, "lower-case letters"),
+        ("https://alice.example/photos", "the address of something else"),
+        ("magnet:?xt=1", "the address of something else"),
+        ("skyswarm:00ff", "It is cut off: copy the whole link."),
+        (LINK + "?nam=x", "Copy the whole link"),
+        ("/etc/hostname", "This is not a manifest"),
+        ("/etc", "/etc is a folder"),
+        ("letter", "Put a link into quotes"),
+    ],
+)
+def test_what_is_no_link_is_told_apart(alice: Shell, what: str, sentence: str) -> None:
+    assert sentence in alice("get", what, code=2).err
+    assert alice.json("ls") == {"transfers": []}
+
+
+def test_a_symbolic_link_is_not_shared_for_what_it_leads_to(alice: Shell, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a").write_bytes(b"alpha")
+    (tmp_path / "short").symlink_to(tmp_path / "files")
+    said = alice("share", "short", code=2).err
+    assert f"short is a symbolic link to {tmp_path / 'files'}" in said
+    assert f"skyswarm share {tmp_path / 'files'}" in said
+    assert [one["name"] for one in alice.json("storage", "ls")["storages"]] == ["home"]
+    assert f"{tmp_path / 'files'} is now your storage files:" in alice("share", "files/a").err
+
+
+def test_the_same_is_shared_once_unless_it_changed_or_again_is_said(alice: Shell, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    file = tmp_path / "files" / "a"
+    file.write_bytes(b"alpha")
+    os.utime(file, (1, 1))
+    first = alice.json("share", "files")
+    said = alice("share", "files", code=2).err
+    assert f"{tmp_path / 'files'} is shared already as files ({first['manifest'][:8]}), just now" in said
+    assert "--again" in said
+    alice("share", "files", "--again")
+    alice("share", "files", "--to", BOB)
+    file.write_bytes(b"beta, which is another")
+    alice("share", "files")
+    listed = alice("shares").out
+    assert len(alice.json("shares")["shares"]) == 4
+    assert listed.splitlines()[0].split() == ["SHARE", "NAME", "FILES", "SIZE", "SHARED", "FOR", "PATH"]
+    assert listed.splitlines()[1].endswith(str(tmp_path / "files"))
+
+
+def test_a_second_name_replaces_the_first(alice: Shell) -> None:
+    alice("people", "add", "bob", BOB)
+    assert "is robert to you (was bob until now)" in alice("people", "add", "robert", BOB).out
+    assert "nobody called bob" in alice("vouch", "bob", code=2).err
+    alice("people", "add", "bob", CAROL)
+    assert [one["name"] for one in alice.json("people")["people"]] == ["bob", "robert"]
+    assert alice("vouch", "robert").out.startswith("robert may fetch from you for 30 days.")
