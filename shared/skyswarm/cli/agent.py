@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
 def init(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Option("--name", help="What you call it; default: your user name.")
+        str | None, typer.Option("--name", metavar="NAME", help="What you call it; default: your user name.")
     ] = None,
     host: Host = None,
     port: Port = None,
@@ -94,10 +94,17 @@ def init(
     ]
     if text is not None:
         lines += ["recovery  " + text, "          Write it down now: it is not stored and never shown again."]
-    lines += ["", "Next: skyswarm serve", "      skyswarm share PATH"]
-    if not addresses:
-        lines.insert(-2, "Next: skyswarm repo add URL      so that others can find what you share")
-        lines[-2] = "      skyswarm serve"
+    steps = [] if addresses else [("repo add URL", "so that others can find what you share")]
+    steps += [
+        ("serve", "or nobody can fetch anything; it goes on until Ctrl-C"),
+        ("people add NAME ID", "what you call somebody; `skyswarm whoami` prints them their id"),
+        ("vouch NAME", "let them in"),
+        ("share PATH", "and get a link for them"),
+    ]
+    lines += [
+        "",
+        *(f"{'      ' if at else 'Next: '}skyswarm {what:<19} {why}" for at, (what, why) in enumerate(steps)),
+    ]
     cli.give(value, *lines, brief=str(value["agent"]))
 
 

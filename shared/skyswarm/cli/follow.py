@@ -180,7 +180,8 @@ def estimate_lines(runtime: Runtime, job: Job) -> list[str]:
     for line in job.estimate:
         if line["micro"]:
             who = "you" if line["payer"] == "you" else givers
-            lines.append(f"  {human.money(line['micro']):>9}  {line['what']}, paid by {who}")
+            what = f"{line['what']}a storage not known yet" if line["what"].endswith(" ") else line["what"]
+            lines.append(f"  {human.money(line['micro']):>9}  {what}, paid by {who}")
     if job.max_cost >= 0:
         lines.append(f"  it stops before it costs you more than {human.money(job.max_cost)}")
     return lines
@@ -210,7 +211,7 @@ def ending(runtime: Runtime, status: Status) -> list[str]:
         lines = [f"{status.transfer} {status.state}: {got}{whole} safe"]
     else:
         moved = status.bytes.done - status.bytes.held
-        speed = f" ({human.size(moved // over)}/s)" if over and moved else ""
+        speed = f" ({human.size(status.rate)}/s)" if status.rate and moved else ""
         held = f", {human.size(status.bytes.held)} were there already" if status.bytes.held else ""
         lines = [f"{status.transfer} done: {got} in {human.clock(over)}{speed}{held}; every piece verified"]
     for source in status.sources:

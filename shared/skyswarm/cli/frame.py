@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 HOME = "~/.skyswarm"
 _UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _PLAIN = re.compile(r"(?!skyswarm )[a-z]+('s)?,? ")
+_BRACES = re.compile(r"(?:\{|\[(?=\[))(.+?)(?:\}|(?<=\])\])")
+_TYPE = re.compile(r" <[^>]+>$")
+_RANGE = re.compile(r"(\d+)<=x<=(\d+)")
+_LEAST = re.compile(r"x>=(\d+)")
 _EVERYWHERE = (
     ("--home PATH", f"The agent's home folder.  [env var: SKYSWARM_HOME; default: {HOME}]"),
-    ("--json", "Print one JSON value for programs (documented in cli/json.md)."),
+    ("--json", "Print one JSON value for programs; `skyswarm --json-help` describes it."),
     ("--quiet, -q", "Print only what was asked for, without hints and progress."),
 )
 
@@ -158,11 +162,29 @@ def take_common(arguments: Sequence[str]) -> tuple[Cli, list[str]]:
 
 
 # ---- help --------------------------------------------------------------------------------------
+class _Plain:
+    """A formatter that drops the names of Python's types, which say nothing to people, and writes ranges as words."""
+
+    def __init__(self, formatter: Any) -> None:
+        self._formatter = formatter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._formatter, name)
+
+    def write_dl(self, rows: Sequence[tuple[str, str]]) -> None:
+        plain = [(_TYPE.sub("", name), _RANGE.sub(r"\1 to \2", text)) for name, text in rows]
+        self._formatter.write_dl([(name, _LEAST.sub(r"at least \1", text)) for name, text in plain])
+
+
 class Command(TyperCommand):
     """A command whose help also names the options that stand anywhere."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [_BRACES.sub(r"\1", one) for one in super().collect_usage_pieces(ctx)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        super().format_options(ctx, formatter)
+        plain: Any = _Plain(formatter)
+        super().format_options(ctx, plain)
         with formatter.section("Everywhere"):
             formatter.write_dl(_EVERYWHERE)
 
@@ -171,9 +193,17 @@ class Group(TyperGroup):
     """A group of commands; `sections` of the outermost one put them under headings."""
 
     sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    otherwise: str | None = None
+    """The command that a first word is given to which is no command; None: it is an error."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if self.otherwise is not None and args[0] not in self.commands and not args[0].startswith("-"):
+            args = [self.otherwise, *args]
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        super().format_options(ctx, formatter)
+        plain: Any = _Plain(formatter)
+        super().format_options(ctx, plain)
         with formatter.section("Everywhere"):
             formatter.write_dl(_EVERYWHERE)
 
@@ -191,10 +221,10 @@ class Group(TyperGroup):
         return None
 
 
-def group(help_text: str) -> typer.Typer:
+def group(help_text: str, cls: type[Group] = Group) -> typer.Typer:
     """A Typer app in the house's look: plain text, no traceback of its own."""
     return typer.Typer(
-        cls=Group,
+        cls=cls,
         help=help_text,
         no_args_is_help=True,
         rich_markup_mode=None,

@@ -77,14 +77,14 @@ def clock(seconds: int) -> str:
 
 
 def when(at: float, now: float) -> str:
-    """A moment seen from now: `just now`, `5 min ago`, `in 14 d`; beyond 100 days its date (UTC)."""
+    """A moment seen from now: `just now`, `20 s ago`, `5 min ago`, `in 14 d`; beyond 100 days its date (UTC)."""
     away = at - now
     distance = abs(away)
-    if distance < 60:
+    if distance < 1:
         return "just now"
     if distance >= 100 * 86400:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
-    steps = ((86400, "d"), (3600, "h"), (60, "min"))
+    steps = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
     span = next(f"{round(distance / unit)} {name}" for unit, name in steps if distance >= unit)
     return f"in {span}" if away > 0 else f"{span} ago"
 

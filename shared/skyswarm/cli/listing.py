@@ -94,11 +94,18 @@ def _table(runtime: Runtime, rows: list[Any]) -> list[str]:
                 f"{100 * row.bytes.done // row.bytes.total}%" if row.bytes.total else "–",
                 human.size(row.bytes.total) if row.bytes.total else "–",
                 human.when(row.started, now),
-                f"{row.error.code} {row.error.message}"[:60] if row.error else "",
+                _trouble(row),
             )
             for row in rows
         ],
     )
+
+
+def _trouble(row: Any) -> str:
+    """Why it ended or stopped, or why it waits."""
+    if row.error:
+        return f"{row.error.code} {row.error.message}"[:60]
+    return f"waits: {row.waiting.code} {row.waiting.message}"[:60] if row.waiting else ""
 
 
 def _whole(runtime: Runtime, job: Job) -> Any:
@@ -136,8 +143,13 @@ def _details(runtime: Runtime, job: Job) -> Iterator[str]:
     for source in job.sources:
         if source.state == "dropped":
             yield f"dropped   {person(runtime, source.agent)}: {source.code} {source.reason}"
-    for step in job.history:
-        yield f"{human.when(step['at'], now):>12}  {step['state']} {step.get('code', '')}".rstrip()
+    if status.waiting is not None:
+        again = f", tried again {human.when(status.waiting.next, now)}" if status.waiting.next else ""
+        yield f"waits     {status.waiting.code} {status.waiting.message}{again}"
+    for at, step in enumerate(job.history):
+        # `get` holds what it starts until its price is agreed to: nobody has paused it.
+        state = "begun" if at == 0 and step["state"] == "paused" else step["state"]
+        yield f"{human.when(step['at'], now):>12}  {state} {step.get('code', '')}".rstrip()
     if job.error:
         yield f"{job.error['code']} {sentences(job.error['message'], job.error.get('advice', ''))}"
 

@@ -7,10 +7,12 @@ Law: a SkyError is one sentence with its code, never a traceback; what is typed 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import traceback
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated
@@ -23,6 +25,11 @@ from skyswarm.errors import InputError, SkyError
 
 DEFECT = 70
 INTERRUPTED = 130
+_NUMBER = re.compile(
+    r"Invalid value for '(?:-\w / )?([^']+)': Input should be "
+    r"(?:(less|greater) than or equal to (\d+)|a valid integer.*)",
+    re.DOTALL,
+)
 
 _HELP = """Move files from one person's storage to another's, agent to agent.
 
@@ -91,6 +98,9 @@ def run(arguments: list[str]) -> int:
             if rest in (["version"], ["--version"]):  # asked by scripts: without what reads the other options
                 agent.show_version(cli)
                 return 0
+            if rest == ["--json-help"]:
+                print(resources.files("skyswarm.cli").joinpath("json.md").read_text("utf-8"), end="")
+                return 0
             about = not rest or rest[0].startswith("-") or "_SKYSWARM_COMPLETE" in os.environ
             result = build(completion=about)(args=rest, prog_name="skyswarm", standalone_mode=False, obj=cli)
             code = result if isinstance(result, int) else 0
@@ -126,9 +136,21 @@ def usage(cli: Cli, error: typer.TyperException) -> None:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(message)
     else:
+        message = _in_our_words(message)
         if message and message[-1] not in ".?!":
             message += "."
         tell(cli, InputError(message, advice=f"See {path} --help."))
+
+
+def _in_our_words(message: str) -> str:
+    """What the library that reads numbers says of them, as a person would."""
+    match = _NUMBER.fullmatch(message)
+    if match is None:
+        return message
+    bound = {"less": f"{match[3]} at most", "greater": f"{match[3]} at least", None: "a whole number"}[
+        match[2]
+    ]
+    return f"{match[1]} must be {bound}"
 
 
 class LastResort:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skyswarm.cli import human
-from skyswarm.cli.frame import Cli, Command, group
+from skyswarm.cli.frame import Cli, Command, Group, group
 from skyswarm.cli.telling import hear, spread, told_lines
 from skyswarm.errors import InputError
 
@@ -18,15 +18,23 @@ if TYPE_CHECKING:
     from skyswarm.cli.chains import Person
     from skyswarm.edge.runtime import Runtime
 
+
+class People(Group):
+    """`people bob` is `people why bob`."""
+
+    otherwise = "why"
+
+
 app = group(
-    """Show who may fetch from you, and along which chain.
+    """Show who may fetch from you, and along which chain. `people PERSON` says why.
 
 \b
 $ skyswarm people
 NAME   AGENT     MAY    CHAIN, OR WHY NOT
 carol  9c01e1aa  fetch  me → carol
 bob    5d4f09bb  fetch  me → carol → bob
-"""
+""",
+    People,
 )
 app.info.invoke_without_command = True
 app.info.no_args_is_help = False

@@ -142,7 +142,7 @@ def _state(row: dict[str, Any], now: float) -> str:
     return f"well, seen {human.when(row['verified_at'], now)}" if row["verified_at"] else "not read yet"
 
 
-Name = Annotated[str, typer.Option("--name", help="What it is called, when it is made.")]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="What it is called, when it is made.")]
 
 
 @app.command("init", cls=Command)

@@ -42,7 +42,7 @@ def share(
         str, typer.Argument(metavar="PATH|STORAGE:PREFIX", help="A file, a folder, or a storage.")
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the share; default: the folder's.")
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the share; default: the folder's.")
     ] = None,
     to: Annotated[
         list[str] | None,

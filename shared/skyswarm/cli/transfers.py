@@ -240,7 +240,7 @@ def _follow(cli: Cli, runtime: Runtime, ids: list[str], *, work: bool = True, as
 def watch(
     ctx: typer.Context,
     transfer: Annotated[
-        list[str] | None, typer.Argument(metavar="[TRANSFER]...", help="Default: all that are active.")
+        list[str] | None, typer.Argument(metavar="TRANSFER", help="Default: all that are active.")
     ] = None,
 ) -> None:
     """Watch transfers until they end. Closing it changes nothing. With --json: one status a line.

@@ -72,7 +72,7 @@ def test_the_same_is_shared_once_unless_it_changed_or_again_is_said(alice: Shell
     os.utime(file, (1, 1))
     first = alice.json("share", "files")
     said = alice("share", "files", code=2).err
-    assert f"{tmp_path / 'files'} is shared already as files ({first['manifest'][:8]}), just now" in said
+    assert f"{tmp_path / 'files'} is shared already as files ({first['manifest'][:8]}), " in said
     assert "--again" in said
     alice("share", "files", "--again")
     alice("share", "files", "--to", BOB)
@@ -91,3 +91,48 @@ def test_a_second_name_replaces_the_first(alice: Shell) -> None:
     alice("people", "add", "bob", CAROL)
     assert [one["name"] for one in alice.json("people")["people"]] == ["bob", "robert"]
     assert alice("vouch", "robert").out.startswith("robert may fetch from you for 30 days.")
+
+
+def test_a_name_after_people_asks_why(alice: Shell) -> None:
+    alice("people", "add", "bob", BOB)
+    assert alice("people", "bob").out == alice("people", "why", "bob").out
+    assert alice.json("people", "bob", "--scope", "store")["scope"] == "store"
+    assert "nobody called lst" in alice("people", "lst", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("trust", BOB, "--depth", "9"), "--depth must be 7 at most."),
+        (("trust", BOB, "--depth", "0"), "--depth must be 1 at least."),
+        (("vouch", BOB, "--days", "soon"), "--days must be a whole number."),
+    ],
+)
+def test_numbers_out_of_range_are_told_in_our_words(
+    alice: Shell, words: tuple[str, ...], sentence: str
+) -> None:
+    assert alice(*words, code=2).err == f"SKY-100 {sentence} See skyswarm {words[0]} --help.\n"
+
+
+def test_quiet_doctor_prints_what_fails(alice: Shell) -> None:
+    assert alice("doctor", "-q").out == "warn\n"
+    (alice.home / "keys").chmod(0o755)
+    (line,) = alice("doctor", "-q", code=1).out.splitlines()
+    assert line.startswith("fail  home") and "chmod 700" in line
+
+
+def test_a_repository_is_served_by_its_own_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repo = Shell(tmp_path / "repo", capsys)
+    assert repo("repo", "init").out.startswith("repository is ")
+    assert "not served now: `skyswarm repo serve` starts it" in repo("status").out
+    said = repo("doctor").out
+    assert "skyswarm repo serve" in said and "skyswarm serve" not in said and "work" not in said
+    assert "The signing key is the one your statement names." in said
+
+
+def test_a_held_start_is_not_told_as_paused(alice: Shell) -> None:
+    transfer = alice.json("get", LINK, "--detach")["transfer"]
+    said = alice("ls", transfer).out
+    assert " begun\n" in said and "paused" not in said

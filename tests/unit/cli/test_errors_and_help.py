@@ -51,6 +51,21 @@ def test_every_option_says_what_it_does(name: str) -> None:
             assert parameter.help, f"{name} {parameter.opts}"
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_no_help_names_a_type_or_a_range_of_the_library(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*name.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert not re.search(r"<[a-z\[\]]+>|<=|>=", said), said
+    assert not re.search(r"\{|\[\[|\]\.\.\.\]", said.splitlines()[0]), said
+
+
+def test_the_page_on_json_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--json-help"]) == 0
+    assert capsys.readouterr().out.startswith("# What `--json` prints\n")
+
+
 def test_help_in_a_pipe_has_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["get", "--help"]) == 0
     said = capsys.readouterr()

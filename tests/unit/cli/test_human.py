@@ -134,14 +134,31 @@ def test_times() -> None:
     ]
     now = 1_000_000_000.0
     shown = [
-        human.when(now + one, now) for one in (0, -30, -300, -7200, -86_400 * 3, 86_400 * 14, -86_400 * 365)
+        human.when(now + one, now)
+        for one in (0, -30, 5, -300, -7200, -86_400 * 3, 86_400 * 14, -86_400 * 365)
     ]
-    assert shown == ["just now", "just now", "5 min ago", "2 h ago", "3 d ago", "in 14 d", "2000-09-09"]
+    assert shown == [
+        "just now",
+        "30 s ago",
+        "in 5 s",
+        "5 min ago",
+        "2 h ago",
+        "3 d ago",
+        "in 14 d",
+        "2000-09-09",
+    ]
 
 
 def test_counts() -> None:
-    assert [human.some(1, "file"), human.some(12_410, "file"), human.some(2, "repository")] == [
+    shown = [
+        human.some(1, "file"),
+        human.some(12_410, "file"),
+        human.some(2, "repository"),
+        human.some(3, "day"),
+    ]
+    assert shown == [
         "1 file",
         "12,410 files",
         "2 repositories",
+        "3 days",
     ]
