@@ -197,6 +197,8 @@ def checked_place(place: Path, need: int) -> None:
     there = next(one for one in (place, *place.parents) if one.exists())
     if not there.is_dir():
         raise SetupError(f"{there} is not a folder", advice="Name another --dir.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SetupError(f"{there} cannot be written to", advice="Name another --dir.")
     if there == place and any(place.iterdir()):
         raise SetupError(f"{place} is not empty", advice="Name another --dir.")
     room = shutil.disk_usage(there).free

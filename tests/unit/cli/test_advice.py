@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from skyswarm.edge.runtime import open_runtime
+from skyswarm.usecases import jobs
+from skyswarm.usecases.jobs import Job
 from tests.support.cli import Shell
 
 BOB, CAROL = "b" * 64, "c" * 64
@@ -136,3 +139,21 @@ def test_a_held_start_is_not_told_as_paused(alice: Shell) -> None:
     transfer = alice.json("get", LINK, "--detach")["transfer"]
     said = alice("ls", transfer).out
     assert " begun\n" in said and "paused" not in said
+
+
+def test_doctor_tells_what_stopped_or_waits_but_not_what_came_later(alice: Shell) -> None:
+    refused = Job("t-refused1", "1" * 64, "photos", "home", "", 100, state="refused")
+    later = Job("t-later111", "1" * 64, "photos", "home", "", 200, state="done")
+    stopped = Job("t-stopped1", "2" * 64, "films", "home", "", 100, state="stopped")
+    why = {"code": "SKY-601", "message": "nobody answers", "next": 1, "since": 1}
+    waits = Job("t-waiting1", "3" * 64, "songs", "home", "", 100, waiting=why)
+    runtime = open_runtime(alice.home)
+    for job in (refused, later, stopped, waits):
+        jobs.store(runtime.deps, runtime.agent, job)
+    runtime.close()
+    found = [one["message"] for one in alice.json("doctor")["checks"] if one["check"] == "work"]
+    assert found[0] == "1 transfer not at an end, and nobody moves them."
+    assert found[1].startswith("t-waiting1 waits: SKY-601 nobody answers, tried again ")
+    assert found[2:] == ["Stopped: t-stopped1."]
+    assert "waits: SKY-601 nobody answers" in alice("ls").out
+    assert "waits     SKY-601 nobody answers" in alice("ls", "t-waiting1").out
