@@ -68,6 +68,8 @@ def progress(status: Status, rate: int, *, bar: bool) -> str:
     if status.state == "moving":
         parts.append(f"{human.size(rate)}/s")
         parts.append(f"ETA {human.clock((total - done) // rate)}" if rate else "ETA –")
+    if status.waiting is not None:
+        parts.append(f"waits: {status.waiting.code} {status.waiting.message}")
     if status.cost.spent or status.cost.cap is not None or status.cost.estimate:
         spent = human.money(status.cost.spent)
         parts.append(f"{spent} of {human.money(status.cost.cap)}" if status.cost.cap is not None else spent)

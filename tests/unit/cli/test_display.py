@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 
 from skyswarm.cli.display import Live, Speed, progress, table
-from skyswarm.messages.status import Cost, Moved, Progress, Status
+from skyswarm.messages.status import Cost, Moved, Progress, Status, Waiting
 
 MOVING = Status(
     transfer="t-81",
@@ -48,6 +48,8 @@ def test_the_line_of_a_transfer_in_a_pipe() -> None:
         MOVING, state="queued", bytes=Moved(0, 0, 0, 0), pieces=Progress(0, 0), cost=Cost(0, None, 0)
     )
     assert progress(queued, 0, bar=False) == "t-81  queued"
+    waits = replace(queued, waiting=Waiting("SKY-311", "agent 9c01 does not answer", 0))
+    assert progress(waits, 0, bar=False) == "t-81  queued  waits: SKY-311 agent 9c01 does not answer"
     assert progress(queued, 0, bar=True) == "t-81  ░░░░░░░░░░  queued"
 
 
