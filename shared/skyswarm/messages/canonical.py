@@ -18,7 +18,8 @@ from skyswarm.errors import MalformedError, TooLargeError
 MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 16
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# A string that never ends reaches to the end: or every quote in it would be tried anew, in quadratic time.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.|\\\Z)*+(?:"|\Z)', re.DOTALL)
 _ASTRAL = re.compile(rb"[\xf0-\xff]")
 _ENCODE = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyswarm.errors import MalformedError, TooLargeError
+from skyswarm.errors import InputError, MalformedError, TooLargeError
 from skyswarm.messages.canonical import MAX_DEPTH, MAX_INTEGER, dumps, loads
 
 JCS = Path(__file__).parents[2] / "vectors/jcs"
@@ -167,3 +168,22 @@ def test_a_value_that_holds_itself_is_not_dumped() -> None:
     value.append(value)
     with pytest.raises(MalformedError):
         dumps(value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 17 + b'"' + b'\\"' * 500_000,
+        b"[" * 17 + b'"' + b'\\"' * 500_000 + b"\\",
+        b"[" * 17 + b'"' * 1_000_001,
+        b"[" * 17 + b'"a",' * 250_000,
+        b"[" * 500_000 + b"]" * 500_000,
+        b'{"' + b"\\u0000" * 160_000 + b'":' + b"[" * 17,
+    ],
+)
+def test_the_worst_input_costs_linear_time(data: bytes) -> None:
+    """One megabyte each; the limit is many times what it costs, and a small part of what quadratic time would."""
+    began = time.process_time()
+    with pytest.raises(InputError):
+        loads(data, 1 << 21)
+    assert time.process_time() - began < 3.0
