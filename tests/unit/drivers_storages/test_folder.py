@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -11,12 +12,15 @@ import subprocess
 import sys
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from skyswarm.drivers.storages import folder_parts
 from skyswarm.drivers.storages.folder import FolderStorage
+from skyswarm.drivers.storages.folder_publish import Publisher
+from skyswarm.drivers.storages.folder_tree import Tree
 from skyswarm.errors import (
     AbsentError,
     ConflictError,
@@ -91,7 +95,7 @@ def test_links_and_strange_things_are_skipped_with_a_reason(storage: FolderStora
     listing = storage.list("")
     assert [entry.key for entry in listing.objects] == ["good", "real/file"]
     assert dict(listing.skipped) == {
-        "out": "a link that leads out of the folder",
+        "out": "a link that leads out of its folder",
         "folder": "a link to a folder",
         "nothing": "a link that leads to nothing",
         "circle": "a link that leads to nothing",
@@ -110,18 +114,151 @@ def test_links_and_strange_things_are_skipped_with_a_reason(storage: FolderStora
             storage.stat(key)
 
 
+def made_home(folder: Path) -> Path:
+    """What the home of an agent looks like."""
+    (folder / "keys").mkdir(parents=True)
+    for name in ("agent.db", "config.json", "keys/presign"):
+        (folder / name).write_text("SECRET")
+    (folder / "storage").mkdir()
+    (folder / "storage/own").write_text("own")
+    return folder
+
+
+def everything(storage: FolderStorage, key: str) -> list[Callable[[], object]]:
+    """Every way to read or write a key."""
+    return [
+        lambda: storage.stat(key),
+        lambda: storage.open_at(key, "v"),
+        lambda: list(storage.chunks(key, "v", 0, 1)),
+        lambda: storage.put(key, b"x", if_version=ANY_VERSION),
+        lambda: storage.begin(key, 1, 1, "t"),
+        lambda: storage.delete(key),
+    ]
+
+
 def test_the_home_of_an_agent_is_never_listed(storage: FolderStorage) -> None:
-    for key in (
-        "other/agent.db",
-        "other/config.json",
-        "other/keys/presign",
-        "other/storage/x",
-        "fine/config.json",
-    ):
-        storage.put(key, b"x", if_version=None)
+    made_home(storage.root / "other")
+    storage.put("fine/config.json", b"x", if_version=None)
     listing = storage.list("")
     assert [found.key for found in listing.objects] == ["fine/config.json"]
-    assert listing.skipped == (("other/", "the home of an agent: its keys are never listed"),)
+    assert listing.skipped == (("other/", "the home of an agent: no storage leads into it"),)
+    for prefix in ("other/", "other/keys/", "other/keys/pre"):
+        with pytest.raises(ForbiddenError):
+            storage.list(prefix)
+
+
+@pytest.mark.parametrize(
+    "key", ["h/config.json", "h/limits.json", "h/keys/presign", "h/keys/extra", "h/new/extra", "h/storage/own"]
+)
+def test_no_key_leads_into_the_home_of_an_agent(storage: FolderStorage, key: str) -> None:
+    home = made_home(storage.root / "h")
+    before = sorted(str(path) for path in home.rglob("*"))
+    for call in everything(storage, key):
+        with pytest.raises(ForbiddenError):
+            call()
+    assert sorted(str(path) for path in home.rglob("*")) == before
+    assert (home / "config.json").read_text() == (home / "keys/presign").read_text() == "SECRET"
+
+
+def test_a_storage_whose_folder_is_a_home_gives_nothing_but_its_own_folders_do(rig: FolderRig) -> None:
+    home = made_home(rig.open().root)
+    for call in everything(rig.open(), "keys/presign"):
+        with pytest.raises(ForbiddenError):
+            call()
+    assert not (home / ".skyswarm").exists()
+    own = rig.open("main/storage")
+    assert [found.key for found in own.list("").objects] == ["own"]
+    own.put("own", b"x", if_version=ANY_VERSION)
+
+
+def test_what_is_received_never_makes_a_folder_look_like_a_home(storage: FolderStorage) -> None:
+    """Otherwise a share with three names would shut the receiver's whole storage."""
+    for names in (("agent.db", "config.json", "keys/x"), ("keys/x", "agent.db", "config.json")):
+        for folder in ("", "sub/"):
+            for name in names[:2]:
+                storage.put(folder + name, b"x", if_version=ANY_VERSION)
+            with pytest.raises(ForbiddenError):
+                storage.put(folder + names[2], b"x", if_version=ANY_VERSION)
+            for name in names[:2]:
+                storage.put(folder + name, b"y", if_version=ANY_VERSION)
+                storage.delete(folder + name)
+            if (storage.root / folder / "keys").exists():
+                (storage.root / folder / "keys").rmdir()
+    assert storage.list("").objects == ()
+
+
+def test_a_link_is_followed_only_into_its_own_folder(storage: FolderStorage) -> None:
+    """A share is a folder below the root: what lies beside it is not in the share."""
+    home = made_home(storage.root / "k-alice")
+    (storage.root / "beside").write_text("SECRET")
+    shared = storage.root / "pub/deep"
+    shared.mkdir(parents=True)
+    (shared / "file").write_text("public")
+    (storage.root / "pub/into").symlink_to("deep/file")
+    (shared / "same").symlink_to("file")
+    targets = ("../../k-alice/keys/presign", "../../beside", "../../k-alice/agent.db", home / "keys/presign")
+    for number, target in enumerate(targets):
+        (shared / f"x{number}").symlink_to(target)
+    (storage.root / "up").symlink_to("k-alice/keys/presign")
+    (shared / "hop").symlink_to("x1")
+
+    listing = storage.list("pub/")
+    assert [found.key for found in listing.objects] == ["pub/deep/file", "pub/deep/same", "pub/into"]
+    assert {name for name, _ in listing.skipped} == {"pub/deep/hop", *(f"pub/deep/x{n}" for n in range(4))}
+    for key in ("up", "pub/deep/hop", *(f"pub/deep/x{number}" for number in range(4))):
+        for call in everything(storage, key)[:3]:
+            with pytest.raises(ForbiddenError):
+                call()
+    (shared / "file").unlink()
+    (shared / "file").symlink_to("../../beside")  # two hops
+    with pytest.raises(ForbiddenError):
+        storage.stat("pub/into")
+
+
+# ---- a folder that others may write into, too ----------------------------------------------------
+def test_locks_that_are_links_make_nothing_outside(storage: FolderStorage, tmp_path: Path) -> None:
+    locks = storage.root / ".skyswarm/locks"
+    locks.mkdir(parents=True)
+    for number in range(64):
+        (locks / f"{number:02d}").symlink_to(tmp_path / f"made{number}")
+    with pytest.raises(ForbiddenError, match="not an ordinary file"):
+        storage.put("a", b"x", if_version=None)
+    assert not list(tmp_path.glob("made*"))
+    for number in range(64):
+        (locks / f"{number:02d}").unlink()
+        os.mkfifo(locks / f"{number:02d}")
+    with pytest.raises(ForbiddenError, match="not an ordinary file"):
+        storage.put("a", b"x", if_version=None)
+    assert not (storage.root / "a").exists()
+
+
+def test_a_lock_that_never_comes_free_is_unavailable(storage: FolderStorage) -> None:
+    storage.put("a", b"x", if_version=None)
+    (lock,) = (storage.root / ".skyswarm/locks").iterdir()
+    publisher = Publisher(Tree(storage.root), fsync=False, patience=0.05)
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UnavailableError, match="held the lock"):
+            publisher.put(("a",), b"y", ANY_VERSION)
+    publisher.put(("a",), b"z", ANY_VERSION)
+    assert (storage.root / "a").read_bytes() == b"z"
+
+
+@pytest.mark.parametrize("what", ["link", "file"])
+def test_a_hidden_folder_that_is_none_is_refused(storage: FolderStorage, tmp_path: Path, what: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    hidden = storage.root / ".skyswarm"
+    if what == "link":
+        hidden.symlink_to(tmp_path / "elsewhere")
+    else:
+        hidden.write_text("")
+    for call in (
+        lambda: storage.put("a", b"x", if_version=None),
+        lambda: storage.begin("a", 1, 1, "t"),
+    ):
+        with pytest.raises(ForbiddenError, match="not a folder"):
+            call()
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_skipped_names_are_paged_too(storage: FolderStorage) -> None:

@@ -11,23 +11,30 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from skyswarm.drivers.storages.folder_parts import write_at
-from skyswarm.drivers.storages.folder_tree import Tree, translated, translating, version_of
+from skyswarm.drivers.storages.folder_tree import Tree, refuse_home, translated, translating, version_of
 from skyswarm.drivers.storages.keys import HIDDEN
-from skyswarm.errors import AbsentError, ConflictError
+from skyswarm.errors import AbsentError, ConflictError, ForbiddenError, UnavailableError
 from skyswarm.ports.storage import ANY_VERSION, Object
 
+_WAIT = 30.0
+"""Seconds for another writer of the same lock. Held longer, it is no writer of ours: they link and rename."""
 _NO_LINK = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Publisher:
     """The conditional writes of one folder storage; durable with `fsync`."""
 
-    def __init__(self, tree: Tree, fsync: bool) -> None:
+    def __init__(self, tree: Tree, fsync: bool, patience: float = _WAIT) -> None:
         self._tree = tree
+        self._patience = patience
         self._fsync = fsync
 
     def put(self, parts: Sequence[str], data: bytes, if_version: str | None) -> Object:
@@ -79,6 +86,7 @@ class Publisher:
         key = "/".join(parts)
         parent = self._tree.open_folder(parts[:-1], create=True, sync=self._fsync)
         try:
+            refuse_home(parent, parts[-1])
             with self._alone(key):
                 current = _lstat(parts[-1], parent)
                 if current is None or not os.path.samestat(current, os.fstat(fd)):
@@ -130,15 +138,32 @@ class Publisher:
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
-        """Excludes every other conditional write of this key by this driver, also in other processes."""
+        """Excludes every other conditional write of this key by this driver, also in other processes.
+
+        Others may be able to write into the folder: a lock that is a link is not followed, and one that never
+        comes free is UnavailableError.
+        """
         folder = self._tree.open_folder((HIDDEN, "locks"), create=True, mode=0o700)
         try:
             name = f"{hashlib.sha256(key.encode()).digest()[0] & 63:02d}"
-            fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
+            fd = os.open(name, _LOCK, 0o600, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+                raise
+            raise _no_lock(name) from error
         finally:
             os.close(folder)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise _no_lock(name)
+            end = time.monotonic() + self._patience
+            while not _locked(fd):
+                if time.monotonic() > end:
+                    raise UnavailableError(
+                        f"writing {key}: another process has held the lock for {self._patience:.0f} s",
+                        advice=f"See who holds {HIDDEN}/locks/{name} in the storage's folder.",
+                    )
+                time.sleep(0.01)
             yield
         finally:
             os.close(fd)
@@ -149,6 +174,21 @@ class Publisher:
             return version_of(os.fstat(fd))
         finally:
             os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _no_lock(name: str) -> ForbiddenError:
+    return ForbiddenError(
+        f"{HIDDEN}/locks/{name} in the storage's folder is not an ordinary file",
+        advice="See who made it, then remove it.",
+    )
 
 
 def object_of(key: str, found: os.stat_result) -> Object:

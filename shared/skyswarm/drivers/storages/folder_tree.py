@@ -2,7 +2,9 @@
 
 Law: every access walks component by component with O_NOFOLLOW from the root's descriptor, so a link swapped in
 during a race leads to an error, never out. A link to a file is followed only by resolving it, checking that the
-target is below the root, and walking to the target the same way. Foreign errors are translated here.
+target is in the link's own folder or below it, and walking there the same way: so whoever shares a folder shares nothing
+that is not in it. No walk enters the home of an agent, nor makes a folder into what looks like one. Foreign errors
+are translated here.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from skyswarm.drivers.storages.keys import is_hidden
+from skyswarm.drivers.storages.keys import HIDDEN, is_hidden
 from skyswarm.errors import (
     AbsentError,
     ConflictError,
@@ -27,6 +29,9 @@ from skyswarm.errors import (
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+HOME = frozenset({"agent.db", "config.json", "keys"})
+"""What a folder has that is some agent's home: its keys are never read, listed or written by way of a storage."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -65,6 +70,16 @@ def translating(what: str, *, writing: bool = False) -> Iterator[None]:
         raise translated(error, what, writing=writing) from error
 
 
+def looks_like_home(folder: int, adding: str = "") -> bool:
+    """Whether the open folder is the home of an agent, or would look like one with the name `adding` in it."""
+    for sign in HOME - {adding.casefold()}:
+        try:
+            os.stat(sign, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+    return True
+
+
 def version_of(found: os.stat_result) -> str:
     """The version token of a file: `<size>-<mtime in ns>-<inode>` (`decisions/storage-folder.md` says why these)."""
     return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
@@ -89,14 +104,19 @@ class Tree:
     def open_folder(
         self, parts: Sequence[str], *, create: bool = False, sync: bool = False, mode: int = 0o777
     ) -> int:
-        """The folder at `parts`; with `create` made where missing, durably with `sync`. Raises OSError as it comes."""
+        """The folder at `parts`; with `create` made where missing, durably with `sync`. Raises OSError as it comes;
+        ForbiddenError where the way leads through or to the home of an agent."""
         here = self.open_root()
-        for part in parts:
-            try:
+        try:
+            for part in parts:
+                refuse_home(here, part if create else "")
                 below = _step(here, part, create, sync, mode)
-            finally:
                 os.close(here)
-            here = below
+                here = below
+            refuse_home(here)
+        except (OSError, SkyError):
+            os.close(here)
+            raise
         return here
 
     def open_file(self, parts: Sequence[str]) -> int:
@@ -127,22 +147,34 @@ class Tree:
         return fd
 
     def _target(self, parts: Sequence[str]) -> tuple[str, ...]:
-        """Where the link at `parts` leads, as components below the root. Only a hint: the caller walks there anew."""
-        root = os.path.realpath(self.root)
+        """Where the link at `parts` leads, as components below the root. Only a hint: the caller walks there anew.
+
+        Only into the link's own folder: a share may be any folder below the root, and has nothing from beside it.
+        """
+        folder = Path(os.path.realpath(self.root), *parts[:-1])
         try:
-            target = os.path.realpath(os.path.join(root, *parts), strict=True)  # noqa: PTH118
+            target = os.path.realpath(folder / parts[-1], strict=True)
         except OSError as error:
             raise ForbiddenError("a link that leads to nothing") from error
-        below = Path(os.path.relpath(target, root)).parts or (os.curdir,)
+        below = Path(os.path.relpath(target, folder)).parts or (os.curdir,)
         if below[0] in {os.pardir, os.curdir}:
-            raise ForbiddenError("a link that leads out of the folder")
+            raise ForbiddenError("a link that leads out of its folder")
         if any(is_hidden(part) for part in below):
             raise ForbiddenError("a link into the storage's own folder")
-        return below
+        return (*parts[:-1], *below)
 
 
 class _LinkError(Exception):
     """There is a link in the last place."""
+
+
+def refuse_home(folder: int, adding: str = "") -> None:
+    """ForbiddenError when the open folder is the home of an agent, or `adding` would make it look like one: a share
+    that brings such names must not shut the folder that it is received in."""
+    if looks_like_home(folder):
+        raise ForbiddenError("the home of an agent: no storage leads into it")
+    if adding.casefold() in HOME and looks_like_home(folder, adding):
+        raise ForbiddenError(f"with {adding} in it this folder would look like the home of an agent")
 
 
 def _check_file(mode: int) -> None:
@@ -168,6 +200,13 @@ def _step(here: int, part: str, create: bool, sync: bool, mode: int) -> int:
     except FileNotFoundError:
         if not create:
             raise
+    except OSError as error:
+        if part == HIDDEN and error.errno in {errno.ELOOP, errno.ENOTDIR}:
+            raise ForbiddenError(
+                f"{HIDDEN} in the storage's folder is a link or a file, not a folder of this program's",
+                advice="See who made it, then remove it.",
+            ) from error
+        raise
     with suppress(FileExistsError):
         os.mkdir(part, mode, dir_fd=here)
         if sync:

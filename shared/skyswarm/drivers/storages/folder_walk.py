@@ -20,9 +20,6 @@ from skyswarm.drivers.storages.keys import is_hidden, parts_of
 from skyswarm.errors import AbsentError, ForbiddenError, UnsafePathError
 from skyswarm.ports.storage import Listing, Object
 
-_HOME = frozenset({"agent.db", "config.json", "keys"})
-"""What a folder has that is some agent's home: sharing the folder above must not give its keys away."""
-
 
 @dataclass(slots=True)
 class _Level:
@@ -133,10 +130,8 @@ class Walk:
     def _names(self, path: str, folder: int) -> list[str]:
         """Names in `path` that are under the prefix and not done yet, sorted, last one first; folders end in '/'."""
         names = []
-        signs = 0
         with os.scandir(folder) as entries:
             for entry in entries:
-                signs += entry.name in _HOME
                 if is_hidden(entry.name):
                     continue
                 below = entry.is_dir(follow_symlinks=False)
@@ -147,8 +142,6 @@ class Walk:
                 done = key <= self._after and not inside
                 if wanted and not done:
                     names.append(name)
-        if signs == len(_HOME):
-            raise ForbiddenError("the home of an agent: its keys are never listed")
         names.sort(reverse=True)
         return names
 
