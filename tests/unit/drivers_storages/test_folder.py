@@ -30,6 +30,7 @@ from skyswarm.errors import (
     UnavailableError,
     UnsafePathError,
 )
+from skyswarm.messages.urls import parse_url
 from skyswarm.ports.storage import ANY_VERSION
 from tests.support.storages import FolderRig, cut, digest_of, read, views
 
@@ -148,7 +149,8 @@ def test_the_home_of_an_agent_is_never_listed(storage: FolderStorage) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["h/config.json", "h/limits.json", "h/keys/presign", "h/keys/extra", "h/new/extra", "h/storage/own"]
+    "key",
+    ["h/config.json", "h/limits.json", "h/keys/presign", "h/keys/extra", "h/new/extra", "h/storage/own"],
 )
 def test_no_key_leads_into_the_home_of_an_agent(storage: FolderStorage, key: str) -> None:
     home = made_home(storage.root / "h")
@@ -213,6 +215,22 @@ def test_a_link_is_followed_only_into_its_own_folder(storage: FolderStorage) -> 
     (shared / "file").symlink_to("../../beside")  # two hops
     with pytest.raises(ForbiddenError):
         storage.stat("pub/into")
+
+
+def test_what_nobody_could_fetch_is_skipped(storage: FolderStorage) -> None:
+    """A URL over 4,096 characters is refused by every receiver; one sign of `é` has six characters in it."""
+    folder = "/".join("é" * 100 for _ in range(6))
+    fits, over = f"{folder}/x", f"{folder}/{'é' * 100}"
+    for key in (fits, over):
+        storage.put(key, b"x", if_version=None)
+    listing = storage.list("")
+    assert [found.key for found in listing.objects] == [fits]
+    ((name, reason),) = listing.skipped
+    assert name == over
+    assert "4096 is the most" in reason
+    parse_url(storage.presign(fits, listing.objects[0].version, 900).url)
+    with pytest.raises(UnsafePathError):
+        storage.presign(over, storage.stat(over).version, 900)
 
 
 # ---- a folder that others may write into, too ----------------------------------------------------

@@ -86,7 +86,7 @@ class FolderStorage:
         if after is not None:
             with self._walks_lock:
                 walk = self._walks.pop((prefix, after), None)
-        walk = walk or Walk(self._tree, prefix, after)
+        walk = walk or Walk(self._tree, prefix, after, self._reachable)
         page = walk.page(limit)
         if page.next is not None:
             with self._walks_lock:
@@ -210,6 +210,9 @@ class FolderStorage:
 
         self._write(upload, index, digest, length, fill)
         return digest.sha256
+
+    def _reachable(self, key: str, version: str) -> None:
+        self._presigner.check_length(self._name, key, version)
 
     # ---- inside --------------------------------------------------------------------------------
     def _write(

@@ -2,9 +2,9 @@
 
 Law: every access walks component by component with O_NOFOLLOW from the root's descriptor, so a link swapped in
 during a race leads to an error, never out. A link to a file is followed only by resolving it, checking that the
-target is in the link's own folder or below it, and walking there the same way: so whoever shares a folder shares nothing
-that is not in it. No walk enters the home of an agent, nor makes a folder into what looks like one. Foreign errors
-are translated here.
+target is in the link's own folder or below it, and walking there the same way: who shares a folder shares nothing
+beside it. No walk enters the home of an agent, nor makes a folder into what looks like one. Foreign errors are
+translated here.
 """
 
 from __future__ import annotations

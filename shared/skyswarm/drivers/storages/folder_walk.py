@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -19,6 +19,9 @@ from skyswarm.drivers.storages.folder_tree import Tree, translating, version_of
 from skyswarm.drivers.storages.keys import is_hidden, parts_of
 from skyswarm.errors import AbsentError, ForbiddenError, UnsafePathError
 from skyswarm.ports.storage import Listing, Object
+
+_LONG = 150
+"""Characters from which a key is checked: below, its URL has at most 12 * 150 beside its address."""
 
 
 @dataclass(slots=True)
@@ -30,10 +33,12 @@ class _Level:
 
 
 class Walk:
-    """One listing under way. `prefix` is a plain string prefix of keys, as in S3; `after` a token of `page`."""
+    """One listing under way. `prefix` is a plain string prefix of keys, as in S3; `after` a token of `page`.
+    `check` of a key and version raises UnsafePathError for what nobody could fetch: it is skipped."""
 
-    def __init__(self, tree: Tree, prefix: str, after: str | None) -> None:
+    def __init__(self, tree: Tree, prefix: str, after: str | None, check: Callable[[str, str], None]) -> None:
         self._tree = tree
+        self._check = check
         self._prefix = prefix
         self._after = "" if after is None else os.fsdecode(unquote_to_bytes(after))
         start = prefix[: prefix.rfind("/") + 1]
@@ -105,11 +110,14 @@ class Walk:
                 fd = self._tree.open_file(parts)  # a link to a file in here, or the reason why not
                 found = os.fstat(fd)
                 os.close(fd)
+            version = version_of(found)
+            if len(key) > _LONG:
+                self._check(key, version)
         except AbsentError:
             return "a link to a folder" if link else None
         except (ForbiddenError, UnsafePathError) as error:
             return error.message
-        return Object(key, found.st_size, version_of(found), found.st_mtime)
+        return Object(key, found.st_size, version, found.st_mtime)
 
     def _descend(self, path: str) -> None:
         if path:

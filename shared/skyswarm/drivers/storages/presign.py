@@ -15,7 +15,8 @@ import hmac
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlsplit
 
-from skyswarm.errors import InputError, LinkExpiredError, RequestError, SignatureError
+from skyswarm.errors import InputError, LinkExpiredError, RequestError, SignatureError, UnsafePathError
+from skyswarm.messages.urls import MAX_URL
 from skyswarm.ports.storage import Grant
 from skyswarm.ports.system import Clock
 
@@ -25,6 +26,8 @@ OBJECTS = "/o/"
 METHODS = ("GET", "HEAD")
 _CONTEXT = b"skyswarm/v1/presign\n"
 _SAFE = "/~"
+_LAST = 10**12 - 1
+_SIGNATURE = 43
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,25 @@ class Presigner:
         self._clock = clock
 
     def grant(self, storage: str, key: str, version: str, ttl: int) -> Grant:
-        """A URL for `ttl` seconds from now."""
+        """A URL for `ttl` seconds from now. UnsafePathError: longer than any receiver takes (`spec/messages.md`)."""
+        self.check_length(storage, key, version)
         expires = int(self._clock()) + ttl
         signature = self._sign(storage, key, version, expires)
+        return Grant(self._url(storage, key, version, expires, signature), expires)
+
+    def check_length(self, storage: str, key: str, version: str) -> None:
+        """UnsafePathError when no URL can be made for the key, whenever it ends."""
+        length = len(self._url(storage, key, version, _LAST, "s" * _SIGNATURE))
+        if length > MAX_URL:
+            raise UnsafePathError(
+                f"its URL would have {length} characters, and {MAX_URL} is the most: {key[:80]}…",
+                advice="Give it, or the folders above it, shorter names; signs beyond ASCII count threefold per byte.",
+            )
+
+    def _url(self, storage: str, key: str, version: str, expires: int, signature: str) -> str:
         path = f"{quote(storage, safe='')}/{quote(key, safe=_SAFE)}"
         query = f"v={quote(version, safe='')}&e={expires}&s={signature}"
-        return Grant(f"{self._base}{OBJECTS}{path}?{query}", expires)
+        return f"{self._base}{OBJECTS}{path}?{query}"
 
     def check_url(self, method: str, url: str) -> Signed:
         """`check` for a whole URL that this presigner made."""
