@@ -45,11 +45,12 @@ def note_failure(deps: Deps, agent: str, transfer: str, path: str, error: SkyErr
     """Remember that a file could not be had; the list is bounded, the count is in the job's files."""
 
     def step(job: Job) -> Job | None:
-        if any(one["path"] == path for one in job.failed) or len(job.failed) >= deps.limits.failures_kept:
+        told = {"path": jobs.failed_path(path), "code": error.code, "message": error.message}
+        if any(one["path"] == told["path"] for one in job.failed):
             return None
-        return replace(
-            job, failed=(*job.failed, {"path": path, "code": error.code, "message": error.message})
-        )
+        if len(job.failed) >= deps.limits.failures_kept:
+            return None
+        return replace(job, failed=(*job.failed, told))  # cut when it is stored
 
     jobs.change(deps, agent, transfer, step)
 

@@ -7,6 +7,9 @@ States (`shared/spec/transfers.md`):
     queued → planning → moving → settling → done
     any of the first three → paused | cancelled | stopped (cap, disk) | failed | refused
     all of these but cancelled → resumed
+
+Whatever others tell us (reasons, paths, sources) is cut before it is stored: what could not be read again is not
+written, and what cannot be read stands as a failed transfer that can be cancelled, never in the way of the others.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from skyswarm.errors import ConflictError, SkyError, UnknownTransferError
+from skyswarm.errors import BackendError, ConflictError, SkyError, UnknownTransferError
 from skyswarm.messages import canonical
+from skyswarm.messages.status import MAX_PATH, shown
 from skyswarm.ports.records import Transfer
 from skyswarm.usecases.deps import Deps
 
@@ -24,6 +28,14 @@ ACTIVE = frozenset({"queued", "planning", "moving", "settling"})
 RESUMABLE = frozenset({"paused", "stopped", "failed", "refused"})
 ENDED = frozenset({"done", "cancelled"})
 MAX_JOB = 1 << 18
+"""Bytes of a stored job, at most."""
+MAX_OLD = 1 << 24
+"""Bytes that are still read: earlier versions stored jobs without a bound. The next change cuts them."""
+MAX_SOURCES = 32
+MAX_REASON = 200
+MAX_FAILED = 1 << 16
+"""Bytes of the list of files that could not be had."""
+MAX_ERROR = 4000
 EAGER, EAGER_FOR = 5.0, 300.0
 """A transfer that waits is tried again at least every 5 s in its first five minutes."""
 
@@ -58,6 +70,7 @@ class Job:
     created: int
     state: str = "queued"
     round: int = 0
+    issuer: str = ""
     origin: str = ""
     repos: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
@@ -86,9 +99,12 @@ class Job:
         return tuple(source for source in self.sources if source.state == "active")
 
     def with_source(self, source: SourceState) -> Job:
-        """The job with that source added or replaced."""
-        others = tuple(one for one in self.sources if one.agent != source.agent)
-        return replace(self, sources=(*others, source))
+        """The job with that source added, or replaced where it stands."""
+        if all(one.agent != source.agent for one in self.sources):
+            return replace(self, sources=(*self.sources, source))
+        return replace(
+            self, sources=tuple(source if one.agent == source.agent else one for one in self.sources)
+        )
 
     def longest_wait(self, now: float, most: float) -> float:
         """Seconds until the next try, at most: few while the trouble is fresh, `most` later."""
@@ -119,14 +135,63 @@ def load(deps: Deps, agent: str, transfer: str) -> Job:
 
 
 def store(deps: Deps, agent: str, job: Job) -> Job:
-    """Conditional write; ConflictError when somebody else wrote since `job` was read."""
+    """Conditional write of the job, its lists and texts cut to their bounds; gives it as it was stored.
+
+    ConflictError when somebody else wrote since `job` was read. BackendError: it could not be read again.
+    """
+    job = _bounded(job)
     doc = asdict(job)
     del doc["version"]
-    row = deps.transfers.put(
-        agent,
-        Transfer(job.id, job.state, float(job.created), canonical.dumps(_plain(doc)), job.version),
-    )
+    data = canonical.dumps(_plain(doc))
+    if len(data) > MAX_JOB:
+        raise BackendError(f"the state of {job.id} has {len(data)} bytes, more than can be read again")
+    row = deps.transfers.put(agent, Transfer(job.id, job.state, float(job.created), data, job.version))
     return replace(job, version=row.version)
+
+
+def _bounded(job: Job) -> Job:
+    return replace(
+        job,
+        sources=_fewer(tuple(replace(one, reason=shown(one.reason, MAX_REASON)) for one in job.sources)),
+        failed=_shorter(job.failed),
+        error=_cut(job.error),
+        waiting=_cut(job.waiting),
+        receipts=job.receipts[-MAX_SOURCES:],
+    )
+
+
+def _cut(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What an error told, its sentences cut."""
+    if told is None:
+        return None
+    return {key: shown(one, MAX_ERROR) if isinstance(one, str) else one for key, one in told.items()}
+
+
+def _fewer(sources: tuple[SourceState, ...]) -> tuple[SourceState, ...]:
+    """At most 32 sources: those in use stay, of the dropped ones the first are forgotten; earlier ones are the better."""
+    dropped = [one for one in sources if one.state != "active"]
+    active = [one.agent for one in sources if one.state == "active"][:MAX_SOURCES]
+    room = MAX_SOURCES - len(active)
+    stay = {*active, *(one.agent for one in (dropped[-room:] if room else ()))}
+    return tuple(one for one in sources if one.agent in stay)
+
+
+def _shorter(failed: tuple[dict[str, str], ...]) -> tuple[dict[str, str], ...]:
+    """As many of the files that could not be had, the first ones, as fit into their room."""
+    room = MAX_FAILED
+    out = []
+    for one in failed:
+        cut = {**one, "path": failed_path(one["path"]), "message": shown(one["message"], MAX_REASON)}
+        room -= len(canonical.dumps(cut)) + 1
+        if room < 0:
+            break
+        out.append(cut)
+    return tuple(out)
+
+
+def failed_path(path: str) -> str:
+    """A path as it stands in the list of files that could not be had."""
+    return shown(path, MAX_PATH)
 
 
 def change(deps: Deps, agent: str, transfer: str, step: Callable[[Job], Job | None]) -> Job:
@@ -143,12 +208,28 @@ def change(deps: Deps, agent: str, transfer: str, step: Callable[[Job], Job | No
 
 
 def page(deps: Deps, agent: str, after: str = "", limit: int = 100) -> list[Job]:
-    """Stored jobs, newest first."""
+    """Stored jobs, newest first. One that cannot be read is there as failed, with the reason."""
     return [_read(row) for row in deps.transfers.page(agent, after, limit)]
 
 
 def _read(row: Transfer) -> Job:
-    doc = canonical.loads(row.doc_json, MAX_JOB)
+    """A job that cannot be read has neither manifest nor storage; it is failed, unless the store says that it ended."""
+    try:
+        return _parsed(row)
+    except (SkyError, KeyError, TypeError, ValueError) as error:
+        why = BackendError(
+            f"the stored state of {row.id} cannot be read ({type(error).__name__})",
+            advice=f"Take it away with `skyswarm cancel {row.id}`, then begin again.",
+        )
+        state = row.state if row.state in ENDED else "failed"
+        at = int(row.created)
+        return Job(
+            row.id, "", "", "", "", at, state, error=why.to_json(), finished=at, version=row.version
+        )
+
+
+def _parsed(row: Transfer) -> Job:
+    doc = canonical.loads(row.doc_json, MAX_OLD)
     doc["sources"] = tuple(SourceState(**{**one, "chain": tuple(one["chain"])}) for one in doc["sources"])
     for name in ("repos", "hints", "estimate", "failed", "receipts", "history"):
         doc[name] = tuple(doc[name])

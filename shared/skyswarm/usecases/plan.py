@@ -258,6 +258,7 @@ def _described(deps: Deps, agent: str, job: Job, manifest: Manifest) -> Job:
         out = replace(
             now,
             name=manifest.name,
+            issuer=manifest.issuer,
             files=manifest.files,
             bytes=manifest.bytes,
             pieces=manifest.pieces,

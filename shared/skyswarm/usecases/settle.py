@@ -22,6 +22,7 @@ from skyswarm.usecases.spreading import soon
 from skyswarm.usecases.starting import new_id
 
 RECEIPT_TRIES = 8
+_BEGIN_AGAIN = "`skyswarm cancel` takes it away; begin it again."
 
 
 def settle(deps: Deps, agent: str, transfer: str) -> None:
@@ -45,8 +46,11 @@ def settle(deps: Deps, agent: str, transfer: str) -> None:
         if now.state not in ACTIVE:
             return None
         if tally.failed or now.failed:
+            # The list is bounded, so the count is of the files that were not brought, if those are more.
+            missing = max(1, len(now.failed), now.files - tally.files)
+            others = "; the others are complete" if missing < now.files else ""
             error = SettledWithFailures(
-                f"{len(now.failed) or tally.failed} of {now.files} files could not be had; the others are complete",
+                f"{missing} of {now.files} files could not be had{others}",
                 advice=f"skyswarm ls {now.id} names them; skyswarm resume {now.id} tries them again.",
             )
             return now.to_state("failed", deps.clock(), error)
@@ -148,6 +152,8 @@ def resume(
     """Go on where it stopped: what is verified is not moved again. Dropped sources get another chance."""
 
     job = jobs.load(deps, agent, transfer)
+    if not job.manifest:
+        raise TransferStateError(f"{job.id} cannot be read and cannot be resumed", advice=_BEGIN_AGAIN)
     if job.state == "failed" and job.planned and _all_done(deps, agent, transfer):
         return _again(deps, agent, job, overwrite or job.overwrite)
 
@@ -184,6 +190,7 @@ def _again(deps: Deps, agent: str, job: Job, overwrite: bool) -> Job:
         storage=job.storage,
         prefix=job.prefix,
         created=int(deps.clock()),
+        issuer=job.issuer,
         origin=job.origin,
         repos=job.repos,
         hints=job.hints,
@@ -194,6 +201,8 @@ def _again(deps: Deps, agent: str, job: Job, overwrite: bool) -> Job:
     )
     follow = jobs.store(deps, agent, follow.to_state("queued", deps.clock()))
     deps.tasks.push(plan_task(agent, follow.id))
+    # The status beside the drop is the follow-up's from now on.
+    jobs.change(deps, agent, job.id, lambda now: replace(now, origin="") if now.origin else None)
     return follow
 
 
@@ -223,7 +232,8 @@ def cancel(deps: Deps, agent: str, transfer: str) -> Job:
         return job.to_state("cancelled", deps.clock())
 
     job = jobs.change(deps, agent, transfer, step)
-    give_uploads_up(deps, agent, job)
+    if job.storage:  # none: what was stored of it cannot be read
+        give_uploads_up(deps, agent, job)
     return job
 
 

@@ -57,6 +57,7 @@ def start_manifest(
     job = replace(
         job,
         repos=manifest.repos,
+        issuer=manifest.issuer,
         origin=origin,
         files=manifest.files,
         bytes=manifest.bytes,
@@ -99,7 +100,8 @@ def _start(deps: Deps, agent: str, job: Job) -> Job:
         job = jobs.store(deps, agent, job.to_state(job.state, deps.clock()))
     except ConflictError:
         there = jobs.load(deps, agent, job.id)
-        if (there.manifest, there.origin) != (job.manifest, job.origin):
+        # One that has handed its status on to a follow-up names its drop no more.
+        if there.manifest != job.manifest or there.origin not in (job.origin, ""):
             raise  # another transfer has this id by chance: the caller tries again with another one
         job = there  # the same drop, delivered again
     if job.state != "paused":
