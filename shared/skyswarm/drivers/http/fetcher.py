@@ -8,13 +8,14 @@ in the request: there is nothing in it but a range. What comes is verified by th
 from __future__ import annotations
 
 import http.client
+import math
 import re
 import time
 from collections.abc import Iterator
 from urllib.parse import urljoin
 
 from skyswarm.drivers.http.address import AddressPolicy
-from skyswarm.drivers.http.links import Deadline, Floor, Link, Links, Target
+from skyswarm.drivers.http.links import Deadline, Floor, Link, Links, Target, body_of, declared
 from skyswarm.errors import (
     LinkExpiredError,
     SkyError,
@@ -37,7 +38,8 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/(?:[0-9]{1,15}|\
 
 class HttpFetcher:
     """Threads may share it. `head`: seconds until an answer's head is there; `stall`: seconds without a byte;
-    `rate`: bytes per second below which, over `window` seconds of waiting, a source counts as stalled."""
+    `small`: seconds that a small object may
+    take in all; `rate`: bytes per second below which, over `window` seconds of waiting, a source counts as stalled."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class HttpFetcher:
         stall: float = 15.0,
         rate: int = 1024,
         window: float = 15.0,
+        small: float = 60.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self._links = Links(policy)
@@ -54,6 +57,7 @@ class HttpFetcher:
         self._stall = stall
         self._rate = rate
         self._window = window
+        self._small = small
         self._clock = clock
 
     def read(self, url: str, offset: int, length: int) -> Iterator[memoryview]:
@@ -80,21 +84,17 @@ class HttpFetcher:
             self._end(link, response, whole)
 
     def small(self, url: str, limit: int) -> bytes:
-        link, response = self._ask(url, {})
+        link, response = self._ask(url, {}, self._clock() + self._small)
         whole = False
         try:
             with _Translating(link.target):
                 if response.status != 200:
                     raise _refusal(response.status, link.target)
                 _check_coding(response, link.target)
-                length = response.length
-                if length is not None and length > limit:
+                length = declared(response)
+                if length > limit:
                     raise TooLargeError(f"an object of {length} bytes, at most {limit} were expected")
-                data = response.read(limit + 1)
-                if len(data) > limit:
-                    raise TooLargeError(f"an object of more than the {limit} bytes that were expected")
-                if length is not None and len(data) < length:
-                    raise SourceUnreachableError(f"{link.target.authority} cut the connection in the middle")
+                data = body_of(response, length)
                 whole = response.isclosed() and not response.will_close
                 return data
         finally:
@@ -104,28 +104,33 @@ class HttpFetcher:
         """Close the connections that are kept."""
         self._links.close()
 
-    def _ask(self, url: str, headers: dict[str, str]) -> tuple[Link, http.client.HTTPResponse]:
+    def _ask(
+        self, url: str, headers: dict[str, str], end: float = math.inf
+    ) -> tuple[Link, http.client.HTTPResponse]:
         """The answer's head, redirects followed; its body is still to be read, at the pace of a Floor."""
         for _ in range(_REDIRECTS + 1):
             target = Target.parse(url)
-            link, response = self._get(target, headers)
+            link, response = self._get(target, headers, end)
             if response.status not in _MOVED:
-                link.pace = Floor(self._stall, self._rate, self._window, self._clock)
+                link.pace = Floor(self._stall, self._rate, self._window, self._clock, end)
                 return link, response
             place = response.headers.get("location", "")
             self._end(link, response, False)
-            url = urljoin(url, place)
+            with _Translating(target):
+                url = urljoin(url, place)
             if not place or (target.scheme == "https" and not url.startswith("https:")):
                 raise SourceUnreachableError(f"{target.authority} sends elsewhere, which is not followed")
         raise SourceUnreachableError(f"{target.authority} sends elsewhere again and again")
 
-    def _get(self, target: Target, headers: dict[str, str]) -> tuple[Link, http.client.HTTPResponse]:
+    def _get(
+        self, target: Target, headers: dict[str, str], end: float
+    ) -> tuple[Link, http.client.HTTPResponse]:
         """Ask once; once more when a kept connection turns out to be closed before a byte of the answer came."""
         link, used = self._links.take(target)
         while True:
             try:
                 with _Translating(target):
-                    pace = Deadline(self._head, self._clock)
+                    pace = Deadline(min(self._head, end - self._clock()), self._clock)
                     return link, link.exchange(pace, "GET", target, {"User-Agent": "skyswarm", **headers})
             except SkyError as error:
                 link.close()
@@ -156,7 +161,7 @@ class _Translating:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, TimeoutError):
             raise StalledError(f"{self._target.authority} sent nothing for too long") from error
-        if isinstance(error, OSError | http.client.HTTPException):
+        if isinstance(error, OSError | http.client.HTTPException | ValueError):
             raise SourceUnreachableError(f"{self._target.authority} cannot be read: {error}") from error
 
 
@@ -169,7 +174,7 @@ def _check(response: http.client.HTTPResponse, target: Target, offset: int, leng
         exact = offset == 0  # the range may have been the whole object
     else:
         raise _refusal(response.status, target)
-    if not exact or response.length != length:
+    if not exact or declared(response) != length:
         raise SourceChangedError(
             f"{target.authority} answered with other bytes than the range that was asked for"
         )

@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 import http.client
 import io
+import math
+import re
 import select
 import socket
 import threading
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _IDLE = 30.0
 _KEPT = 64
 _PORTS = {"http": 80, "https": 443}
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_CHUNK = 1 << 16
 
 
 class Pace(Protocol):
@@ -62,16 +66,27 @@ class Deadline:
 
 class Floor:
     """Never more than `stall` seconds without a byte (TimeoutError), never fewer than `rate` bytes per second over
-    `window` seconds (StalledError). Only time spent waiting counts: a slow destination is not the source's fault."""
+    `window` seconds (StalledError). Only time spent waiting counts: a slow destination is not the source's fault.
+    Nothing after `end` on the clock (TimeoutError)."""
 
-    def __init__(self, stall: float, rate: int, window: float, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        stall: float,
+        rate: int,
+        window: float,
+        clock: Clock = time.monotonic,
+        end: float = math.inf,
+    ) -> None:
+        self._end = end
         self._stall, self._rate, self._window, self._clock = stall, rate, window, clock
         self._began = self._waited = 0.0
         self._bytes = 0
 
     def wait(self) -> float:
         self._began = self._clock()
-        return self._stall
+        if self._began >= self._end:
+            raise TimeoutError("timed out")
+        return min(self._stall, self._end - self._began)
 
     def got(self, count: int) -> None:
         self._bytes += count
@@ -106,13 +121,12 @@ class Target:
             or "@" in parts.netloc
             or not url.isascii()
             or not url.isprintable()
+            or " " in url
         ):
             raise SourceUnreachableError(
                 "not an http(s) URL of a host", advice="The other side gave a wrong one."
             )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if " " in path:
-            raise SourceUnreachableError("not a URL")
         return cls(parts.scheme, host, port or _PORTS[parts.scheme], parts.netloc, path)
 
 
@@ -168,7 +182,7 @@ class Link(http.client.HTTPConnection):
             try:
                 sock.settimeout(self.pace.wait())
                 sock = _context().wrap_socket(sock, server_hostname=self.target.host)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: a host that cannot be a certificate's
                 sock.close()
                 raise SourceUnreachableError(f"{self.target.host}: no secure connection: {error}") from error
         self.sock = sock
@@ -240,6 +254,34 @@ class Links:
             kept, self._kept = self._kept, []
         for link in kept:
             link.close()
+
+
+def declared(response: http.client.HTTPResponse) -> int:
+    """The bytes of the body that will come, as the head says it. http.client.HTTPException when it does not.
+
+    Transfer codings are refused: http.client reads trailers and chunks of an answer in them without an end, and
+    neither an agent nor a storage needs one to answer what is asked here.
+    """
+    lengths = response.headers.get_all("content-length") or []
+    if "transfer-encoding" in response.headers:
+        raise http.client.HTTPException("the answer comes in a transfer coding")
+    if response.length == 0 and not lengths:
+        return 0  # to HEAD, or a status that has no body
+    if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0].strip()) or response.length is None:
+        raise http.client.HTTPException("the answer has no length")
+    return response.length
+
+
+def body_of(response: http.client.HTTPResponse, length: int) -> bytes:
+    """Exactly `length` bytes, the declared ones. ConnectionAbortedError when fewer come."""
+    out = bytearray()
+    while True:
+        data = response.read(min(_CHUNK, length - len(out)))
+        out += data
+        if len(out) == length:
+            return bytes(out)
+        if not data:
+            raise ConnectionAbortedError("it was cut in the middle")
 
 
 def _place(link: Link) -> tuple[str, str, int]:

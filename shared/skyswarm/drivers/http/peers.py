@@ -10,7 +10,7 @@ import http.client
 from collections.abc import Mapping
 
 from skyswarm.drivers.http.address import AddressPolicy
-from skyswarm.drivers.http.links import Deadline, Link, Links, Target
+from skyswarm.drivers.http.links import Deadline, Link, Links, Target, body_of, declared
 from skyswarm.errors import SourceUnreachableError
 from skyswarm.ports.network import Reply
 
@@ -35,7 +35,7 @@ class HttpPeers:
         except TimeoutError as error:
             link.close()
             raise SourceUnreachableError(f"{target.authority} gave no answer in {timeout:g} s") from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             link.close()
             raise SourceUnreachableError(f"{target.authority} cannot be reached: {error}") from error
         except BaseException:
@@ -56,13 +56,9 @@ def _read(link: Link, response: http.client.HTTPResponse, limit: int) -> tuple[R
     """The reply, and whether the link can be used again."""
     if response.headers.get("content-encoding", "identity") != "identity":
         raise SourceUnreachableError(f"{link.target.authority} answered in an encoding nobody asked for")
-    length = response.length
-    if length is not None and length > limit:
+    length = declared(response)
+    if length > limit:
         raise SourceUnreachableError(f"{link.target.authority} answered with more than {limit} bytes")
-    body = response.read(limit + 1)
-    if len(body) > limit:
-        raise SourceUnreachableError(f"{link.target.authority} answered with more than {limit} bytes")
-    if length is not None and len(body) < length:
-        raise SourceUnreachableError(f"{link.target.authority} was cut off in its answer")
+    body = body_of(response, length)
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Reply(response.status, body, headers), response.isclosed() and not response.will_close
