@@ -38,8 +38,8 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/(?:[0-9]{1,15}|\
 
 class HttpFetcher:
     """Threads may share it. `head`: seconds until an answer's head is there; `stall`: seconds without a byte;
-    `small`: seconds that a small object may
-    take in all; `rate`: bytes per second below which, over `window` seconds of waiting, a source counts as stalled."""
+    `rate`: bytes per second below which, over `window` seconds of waiting, a source counts as stalled; `small`: seconds
+    that a small object may take in all, its redirects too."""
 
     def __init__(
         self,
