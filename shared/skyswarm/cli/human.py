@@ -17,6 +17,8 @@ _SIZE = re.compile(rf"{_NUMBER}\s*(?:([kmgtp])(i?)b?|b|bytes)?", re.IGNORECASE)
 _DURATION = re.compile(rf"{_NUMBER}\s*(s|min|m|h|d|w)")
 _MONEY = re.compile(rf"\$?\s*{_NUMBER}\s*(?:usd|\$)?", re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_MOST = 2**53 - 1
+"""The largest number that every reader of JSON takes exactly."""
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -26,7 +28,7 @@ def parse_size(text: str) -> int:
     if match is None:
         raise InputError(f"{text!r} is not a size", advice="Write for example 500k, 10GB or 10GiB.")
     factor = (1024 if match[3] else 1000) ** _POWERS.get((match[2] or "").lower(), 0)
-    return int(Decimal(match[1]) * factor)
+    return _bounded(text, int(Decimal(match[1]) * factor))
 
 
 def parse_duration(text: str) -> int:
@@ -34,7 +36,7 @@ def parse_duration(text: str) -> int:
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
         raise InputError(f"{text!r} is not a length of time", advice="Write for example 14d, 6h or 30min.")
-    return int(Decimal(match[1]) * _SECONDS[match[2]])
+    return _bounded(text, int(Decimal(match[1]) * _SECONDS[match[2]]))
 
 
 def parse_money(text: str) -> int:
@@ -42,7 +44,13 @@ def parse_money(text: str) -> int:
     match = _MONEY.fullmatch(text.strip())
     if match is None:
         raise InputError(f"{text!r} is not an amount of US dollars", advice="Write for example 6 or 4.50.")
-    return int(Decimal(match[1]) * 1_000_000)
+    return _bounded(text, int(Decimal(match[1]) * 1_000_000))
+
+
+def _bounded(text: str, number: int) -> int:
+    if number > _MOST:
+        raise InputError(f"{text} is too much", advice=f"In the smallest unit it may be {_MOST:,} at most.")
+    return number
 
 
 def size(count: int) -> str:

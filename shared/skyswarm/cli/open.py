@@ -5,6 +5,7 @@ Law: the one place of the command line that builds a runtime. What is opened her
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ from skyswarm.edge.runtime import Runtime, open_runtime
 from skyswarm.errors import AbsentError, InputError
 from skyswarm.pieces.paths import SharePath
 
-_OPEN = frozenset({"storage", "inbox"})
-"""Folders of a home that are for the user's own files."""
+_OPEN = "storage"
+"""The folder of a home that is for the user's own files. Not the inbox: what arrives there starts transfers."""
 _WORD = re.compile(r"[^a-z0-9_-]+")
 
 
@@ -111,7 +112,7 @@ def guard(runtime: Runtime, root: Path, target: Path, *, reading: bool) -> None:
     from skyswarm.drivers.storages.keys import is_hidden
 
     target, home = target.resolve(), runtime.home.path.resolve()
-    among = target.is_relative_to(home) and (*target.relative_to(home).parts, "")[0] not in _OPEN
+    among = target.is_relative_to(home) and (*target.relative_to(home).parts, "")[0] != _OPEN
     if reading:
         below = home.relative_to(target).parts if home.is_relative_to(target) else None
         among |= below is not None and not any(map(is_hidden, below))
@@ -122,6 +123,25 @@ def guard(runtime: Runtime, root: Path, target: Path, *, reading: bool) -> None:
             f"{target} and this agent's own home, {home}, are too close: its keys are there",
             advice="Name a folder that is not the home and does not hold it.",
         )
+    refuse_home(root)
+    refuse_home(target, root)
+
+
+def refuse_home(path: Path, root: Path | None = None) -> None:
+    """InputError when `path` is the home of any agent, or lies in one other than in its storage folder. With `root`,
+    the folder of the storage `path` is in: no home at all may be between the two, as the storage refuses it, too."""
+    from skyswarm.drivers.storages.folder_tree import HOME
+
+    path = path.resolve()
+    for folder in (path, *path.parents):
+        if not all(os.path.lexists(folder / sign) for sign in HOME):
+            continue
+        own = (*path.relative_to(folder).parts, "")[0] == _OPEN
+        if not own or (root is not None and folder.is_relative_to(root)):
+            raise InputError(
+                f"{folder} is the home of an agent: its keys are there",
+                advice="Name a folder that is not in it.",
+            )
 
 
 def person(runtime: Runtime, agent: str) -> str:

@@ -93,7 +93,12 @@ def share(
 
     cli = Cli.of(ctx)
     ends = human.parse_duration(expires) if expires else 0
-    most = human.parse_size(cap) if cap else 0
+    most = human.parse_size(cap) if cap is not None else 0
+    if cap is not None and not most:
+        raise InputError(
+            "--max-bytes-per-peer 0 would hand out nothing",
+            advice="Name a size such as 10GB; leave it out for no limit.",
+        )
     more = frozenset(one.strip() for one in extras.split(",")) if extras else frozenset()
     if unknown := more - EXTRAS:
         raise InputError(

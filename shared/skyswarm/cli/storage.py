@@ -41,6 +41,8 @@ def add(
     \b
     $ skyswarm storage add photos ~/Pictures
     """
+    from skyswarm.cli.open import refuse_home
+
     cli = Cli.of(ctx)
     if _NAME.fullmatch(name) is None:
         raise InputError(f"{name!r} cannot name a storage", advice="Up to 32 of a-z, 0-9, - and _.")
@@ -52,6 +54,7 @@ def add(
             raise InputError(
                 f"you have a storage {name!r} already", advice="Choose another name, or remove it first."
             )
+        refuse_home(folder)
         runtime.add_storage(name, folder)
     cli.give(
         {"name": name, "kind": "folder", "path": str(folder)}, f"{folder} is your storage {name}:", brief=name

@@ -6,7 +6,9 @@ where it is not nothing the user says yes, or has named a cap.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from skyswarm.usecases.jobs import Job
     from skyswarm.usecases.starting import Wish
 
-MAX_FILE = 128 * 1024
+_MADE_BY_SHARE = "`skyswarm share` says where it wrote one: …/NAME.manifest.json."
 
 Transfer = Annotated[str, typer.Argument(metavar="TRANSFER", help="Its id, such as t-81ab22cd.")]
 MaxCost = Annotated[
@@ -110,19 +112,36 @@ def _read(what: str) -> Link | bytes:
         except LinkError as error:
             raise LinkError(error.message, advice=error.advice or _link_advice(what)) from error
     try:
-        with Path(what).expanduser().open("rb") as file:
-            return file.read(MAX_FILE + 1)
+        return _read_file(what)
     except IsADirectoryError as error:
         raise InputError(
             f"{what} is a folder", advice="Name a manifest's file, or a skyswarm: link."
         ) from error
     except PermissionError as error:
         raise InputError(f"{what} cannot be read", advice="Give yourself access to it.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: `~name` of nobody
         raise InputError(
             f"{what!r} is neither a skyswarm: link nor a manifest's file that can be read",
             advice=_link_advice(what),
         ) from error
+
+
+def _read_file(what: str) -> bytes:
+    """The bytes of an ordinary file that may be a manifest. Opened without waiting: a pipe would let us hang."""
+    from skyswarm.messages.dsse import max_size
+    from skyswarm.messages.manifest import MAX_MANIFEST
+
+    with os.fdopen(os.open(Path(what).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+        found, limit = os.fstat(file.fileno()), max_size(MAX_MANIFEST)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(what)
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{what} is not an ordinary file", advice="Save the manifest as a file first.")
+        if found.st_size > limit or len(data := file.read(limit + 1)) > limit:
+            raise ManifestError(
+                f"{what} is not a manifest: those have {limit:,} bytes at most", advice=_MADE_BY_SHARE
+            )
+        return data
 
 
 def _link_advice(what: str) -> str:
@@ -151,13 +170,13 @@ def _start(runtime: Runtime, named: Link | bytes, wish: Wish) -> Job:
         except (MalformedError, TooLargeError) as error:
             raise ManifestError(
                 "this is not a manifest",
-                advice="`skyswarm share` says where it wrote one: …/NAME.manifest.json.",
+                advice=_MADE_BY_SHARE,
             ) from error
     return start_link(runtime.deps, runtime.agent, named, wish)
 
 
 def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: bool) -> Wish:
-    from skyswarm.cli.open import adopt, is_now, place, storage_meant
+    from skyswarm.cli.open import adopt, is_now, place, refuse_home, storage_meant
     from skyswarm.usecases.starting import Wish
 
     found = place(runtime, to, reading=False)
@@ -170,6 +189,7 @@ def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: 
                 f"there is no folder {to}",
                 advice=storage_meant(runtime, to) or f"To make it, write ./{to}; a storage is NAME:/prefix.",
             )
+        refuse_home(path)  # before a folder is made in it
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

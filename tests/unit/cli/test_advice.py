@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from skyswarm.edge.runtime import open_runtime
+from skyswarm.messages.dsse import max_size
+from skyswarm.messages.manifest import MAX_MANIFEST
 from skyswarm.usecases import jobs
 from skyswarm.usecases.jobs import Job
 from tests.support.cli import Shell
@@ -50,6 +52,7 @@ def test_a_bare_word_makes_no_folder(alice: Shell, tmp_path: Path) -> None:
         ("/etc/hostname", "This is not a manifest"),
         ("/etc", "/etc is a folder"),
         ("letter", "Put a link into quotes"),
+        ("~nobody-of-this-name/x", "Put a link into quotes"),
     ],
 )
 def test_what_is_no_link_is_told_apart(alice: Shell, what: str, sentence: str) -> None:
@@ -157,3 +160,78 @@ def test_doctor_tells_what_stopped_or_waits_but_not_what_came_later(alice: Shell
     assert found[2:] == ["Stopped: t-stopped1."]
     assert "waits: SKY-601 nobody answers" in alice("ls").out
     assert "waits     SKY-601 nobody answers" in alice("ls", "t-waiting1").out
+
+
+# ---- what would be dangerous ---------------------------------------------------------------------
+def test_no_home_of_any_agent_is_shared_or_written_into(
+    alice: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link beside the share's folder, and a share with the name of somebody's home: bob's keys are out of reach."""
+    bob = tmp_path / "h-bob"
+    Shell(bob, capsys)("init", "--name", "bob")
+    alice("storage", "add", "w", str(tmp_path))
+    before = sorted(bob.rglob("*"))
+    for what in (
+        "w:/h-bob",
+        "w:/h-bob/keys",
+        "w:/h-bob/storage",
+        "h-bob",
+        "h-bob/keys",
+        "h-bob/inbox",
+        "h-bob/agent.db",
+    ):
+        assert "h-bob is the home of an agent" in alice("share", what, code=2).err
+    for to in (
+        "w:/h-bob",
+        "w:/h-bob/storage",
+        "./h-bob",
+        "./h-bob/keys/new",
+        "./h-bob/inbox",
+        "./alice/inbox",
+    ):
+        assert "home" in alice("get", LINK, to, "--detach", code=2).err
+    for root in ("h-bob", "h-bob/keys", "h-bob/inbox", "alice", "alice/objects"):
+        assert "is the home of an agent" in alice("storage", "add", "x", root, code=2).err
+    assert sorted(bob.rglob("*")) == before
+    assert alice.json("ls") == {"transfers": []}
+    alice("storage", "add", "bobs", "h-bob/storage")
+
+
+def test_a_link_to_an_agents_keys_is_not_shared(
+    alice: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Shell(tmp_path / "k-bob", capsys)("init", "--name", "bob")
+    alice("storage", "add", "w", str(tmp_path))
+    public = tmp_path / "pub"
+    public.mkdir()
+    (public / "a").write_bytes(b"alpha")
+    for number, target in enumerate(("../k-bob/keys/presign", "../k-bob/agent.db", "../k-bob/config.json")):
+        (public / f"x{number}").symlink_to(target)
+    made = alice.json("share", "w:/pub")
+    assert made["files"] == 1
+    assert {one["reason"] for one in made["skipped"]} == {"a link that leads out of its folder"}
+    assert made["skipped_count"] == 3
+
+
+def test_a_cap_of_nothing_is_refused(alice: Shell, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a").write_bytes(b"alpha")
+    for cap in ("0", "0GB", "0.4"):
+        said = alice("share", "files", "--max-bytes-per-peer", cap, code=2).err
+        assert "would hand out nothing" in said
+    assert "is too much" in alice("share", "files", "--max-bytes-per-peer", "900000P", code=2).err
+    assert alice.json("shares")["shares"] == []
+
+
+def test_what_is_no_ordinary_file_is_not_waited_for(alice: Shell, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "is not an ordinary file" in alice("get", str(tmp_path / "pipe"), code=2).err
+    assert "is not an ordinary file" in alice("get", "/dev/zero", code=2).err
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(max_size(MAX_MANIFEST) + 1)
+    assert "is not a manifest" in alice("get", str(tmp_path / "large"), code=2).err
+
+
+@pytest.mark.parametrize("home", ["/proc/x", "/proc/self/x/y", "/dev/null/x"])
+def test_a_home_that_cannot_be_made_is_said(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "SKY-700" in Shell(Path(home), capsys)("init", code=1).err

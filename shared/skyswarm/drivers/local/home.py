@@ -67,9 +67,14 @@ class Home:
                     advice="Choose another folder with --home.",
                 )
             home.path.chmod(0o700)
-        with private.translated(home.path, SetupError):
-            home.path.parent.mkdir(parents=True, exist_ok=True)
-        private.make_folder(home.path)
+        try:
+            with private.translated(home.path, SetupError):
+                home.path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(home.path)
+        except FileNotFoundError as error:  # /proc has folders in which none can be made
+            raise SetupError(
+                f"{home.path} cannot be made: {error.strerror}", advice="Choose another folder with --home."
+            ) from error
         private.write(home.path / _UNFINISHED, b"")
         for folder in (home.keys, home.objects, home.inbox, home.storage, home.log):
             private.make_folder(folder)
