@@ -48,7 +48,7 @@ def announce_all(deps: Deps, agent: str, urls: Sequence[str], endpoint: str) -> 
     due = now + deps.limits.announce_ttl / 2
     for url in urls:
         repo = parse_repo(url)
-        if (rest := repos.state(deps, agent, repo.id).retry_at) > now:
+        if rest := repos.resting(deps, agent, repo.id):
             due = min(due, rest)
             continue
         try:
@@ -68,7 +68,8 @@ def _announce(deps: Deps, agent: str, repo: Repo, endpoint: str, parts: list[tup
     head = Head(newest.seq, newest.id)
     told = _told(deps, agent, repo.id)
     now, life = deps.clock(), deps.limits.announce_ttl
-    renew = told.expires - now < life / 2
+    # One that would expire later than any does was made while our clock was ahead: nobody holds it by now.
+    renew = not now + life / 2 <= told.expires <= now + life
     # Parts that were there and are no more are told to be empty, or they would be found until they expire.
     every = parts + [()] * (len(told.parts) - len(parts))
     # A new head is told by the first part alone; the others follow when they are due.

@@ -7,8 +7,11 @@ poll per file; a drop is recognised by its key and content, so events may come t
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from skyswarm.errors import (
     AbsentError,
+    ConflictError,
     ForbiddenError,
     InputError,
     ManifestError,
@@ -35,18 +38,30 @@ PART = ".part"
 
 
 def look(deps: Deps, agent: str, wish: Wish) -> list[str]:
-    """Start what was dropped since the last look; returns the keys that were taken up."""
+    """Start what was dropped since the last look; returns the keys that were taken up.
+
+    One drop never stops another: each is looked at, then the first error that one has met is raised.
+    """
     storage = deps.storages.open(agent, INBOX)
     taken: list[str] = []
+    trouble: SkyError | None = None
     after: str | None = None
     while True:
         listing = storage.list("", after)
         for found in listing.objects:
-            if not _ignored(found.key) and drop(deps, agent, found.key, found.version, found.size, wish):
-                taken.append(found.key)
+            if _ignored(found.key):
+                continue
+            try:
+                if drop(deps, agent, found.key, found.version, found.size, wish):
+                    taken.append(found.key)
+            except SkyError as error:
+                trouble = trouble or error
         if listing.next is None:
-            return taken
+            break
         after = listing.next
+    if trouble is not None:
+        raise trouble
+    return taken
 
 
 def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) -> Job | None:
@@ -58,6 +73,7 @@ def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) 
     if known is not None and known.value.decode() == version:
         return None
     job: Job | None = None
+    refused: SkyError | None = None
     try:
         try:
             data = _read(deps, agent, key, version, size)
@@ -72,11 +88,24 @@ def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) 
     except SkyError as error:
         if error.retryable:
             raise
-        _write(deps, agent, key, refused_status(key, error, deps.clock()).dump())
+        refused = error
+    try:
+        if refused is not None:
+            _write(deps, agent, key, refused_status(key, refused, deps.clock()).dump())
+        elif job is not None:
+            _write_status(deps, agent, job)
+    except SkyError as error:
+        if refused is not None and not _in_the_way(error):
+            raise  # the storage is away: it is answered in the next round
+        deps.notes.put(agent, Entry(note, version.encode(), known.version if known else 0))
+        raise
     deps.notes.put(agent, Entry(note, version.encode(), known.version if known else 0))
-    if job is not None:
-        write_status(deps, agent, job)
     return job
+
+
+def _in_the_way(error: SkyError) -> bool:
+    """Whether a status cannot be written however often it is tried: a folder is there, or it is forbidden."""
+    return isinstance(error, ConflictError) or not error.retryable
 
 
 def _read(deps: Deps, agent: str, key: str, version: str, size: int) -> bytes | None:
@@ -108,7 +137,13 @@ def status_key(key: str) -> str:
 
 
 def write_status(deps: Deps, agent: str, job: Job) -> None:
-    """Write the status beside the dropped manifest, if the transfer came from a drop."""
+    """Write the status beside the dropped manifest, if the transfer came from a drop. What is in its way there is
+    told by `refresh`; it must not stop whoever ends a transfer."""
+    with suppress(ConflictError, ForbiddenError):
+        _write_status(deps, agent, job)
+
+
+def _write_status(deps: Deps, agent: str, job: Job) -> None:
     if job.origin:
         _write(
             deps, agent, job.origin, status_of(deps, agent, report_of(deps, agent, job), deps.clock()).dump()
@@ -116,7 +151,12 @@ def write_status(deps: Deps, agent: str, job: Job) -> None:
 
 
 def refresh(deps: Deps, agent: str) -> None:
-    """Write the statuses of dropped transfers that have changed since they were last written."""
+    """Write the statuses of dropped transfers that have changed since they were last written.
+
+    One that cannot be written stops no other: the first error is raised at the end, and what is in the way of a status
+    is met again only when there is something new to write.
+    """
+    trouble: SkyError | None = None
     for job in jobs.page(deps, agent, limit=50):
         if not job.origin:
             continue
@@ -125,8 +165,15 @@ def refresh(deps: Deps, agent: str) -> None:
         tally = deps.transfers.tally(agent, job.id)
         state = canonical.dumps([job.version, tally.done, tally.bytes])
         if known is None or known.value != state:
-            write_status(deps, agent, job)
+            try:
+                _write_status(deps, agent, job)
+            except SkyError as error:
+                trouble = trouble or error
+                if not _in_the_way(error):
+                    continue
             deps.notes.put(agent, Entry(mark, state, known.version if known else 0))
+    if trouble is not None:
+        raise trouble
 
 
 def _write(deps: Deps, agent: str, key: str, data: bytes) -> None:

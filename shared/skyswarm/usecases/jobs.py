@@ -168,7 +168,7 @@ def _cut(told: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _fewer(sources: tuple[SourceState, ...]) -> tuple[SourceState, ...]:
-    """At most 32 sources: those in use stay, of the dropped ones the first are forgotten; earlier ones are the better."""
+    """At most 32 sources: those in use stay (the first), of the dropped ones the first are forgotten."""
     dropped = [one for one in sources if one.state != "active"]
     active = [one.agent for one in sources if one.state == "active"][:MAX_SOURCES]
     room = MAX_SOURCES - len(active)
@@ -223,9 +223,7 @@ def _read(row: Transfer) -> Job:
         )
         state = row.state if row.state in ENDED else "failed"
         at = int(row.created)
-        return Job(
-            row.id, "", "", "", "", at, state, error=why.to_json(), finished=at, version=row.version
-        )
+        return Job(row.id, "", "", "", "", at, state, error=why.to_json(), finished=at, version=row.version)
 
 
 def _parsed(row: Transfer) -> Job:

@@ -201,8 +201,15 @@ def _rest(failures: int) -> float:
 
 def awake(deps: Deps, agent: str, repos: tuple[Repo, ...]) -> tuple[Repo, ...]:
     """Those that are not resting after a failure."""
+    return tuple(repo for repo in repos if not resting(deps, agent, repo.id))
+
+
+def resting(deps: Deps, agent: str, repo: str) -> int:
+    """Until when a repository rests after a failure (Unix s); 0: it does not. No rest is longer than `BACKOFF_MOST`:
+    one that would be was begun by a clock that was ahead."""
     now = deps.clock()
-    return tuple(repo for repo in repos if state(deps, agent, repo.id).retry_at <= now)
+    until = state(deps, agent, repo).retry_at
+    return until if now < until <= now + BACKOFF_MOST else 0
 
 
 def alarm(deps: Deps, agent: str, repo: str, error: RepositoryError, *notes: str) -> RepositoryError:

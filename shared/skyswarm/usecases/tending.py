@@ -1,13 +1,15 @@
 """What an agent does by itself as time passes: look into the inbox, keep announcements and logs fresh, sweep.
 
 Law: each round decides from the stored state and `now` what is due; a schedule of a cloud may call it as well as a
-thread. Slow work becomes tasks, so that a dead repository never holds up an inbox.
+thread. Slow work becomes tasks, so that a dead repository never holds up an inbox. Its duties are independent: the
+error of one never keeps another from its turn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from skyswarm.errors import SkyError
 from skyswarm.usecases import inbox, jobs, repos
@@ -24,9 +26,9 @@ CANCELLED_LATELY = 86_400
 """A transfer that was cancelled within this time (s) before a start may have left uploads: a crash came in between."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rounds:
-    """When each thing is due next (Unix s)."""
+    """When each thing is due next (Unix s). `tend` changes it, also when it raises."""
 
     sync: float = 0.0
     statuses: float = 0.0
@@ -49,18 +51,33 @@ def wake_up(deps: Deps, agent: str, endpoint: str) -> None:
 
 
 def tend(deps: Deps, agent: str, rounds: Rounds, role: str) -> Rounds:
-    """One round; cheap when nothing is due."""
+    """One round; cheap when nothing is due. Every duty has its turn, then the errors they met are raised as one."""
     now = deps.clock()
     if role == "repository":
-        if now >= rounds.sweep:
+        if _due(now, rounds.sweep, SWEEP_EVERY):
             deps.announcements.sweep(agent, now)
-            rounds = replace(rounds, sweep=now + SWEEP_EVERY)
+            rounds.sweep = now + SWEEP_EVERY
         return rounds
-    inbox.look(deps, agent, Wish("home"))
-    if now >= rounds.statuses:
-        inbox.refresh(deps, agent)
-        rounds = replace(rounds, statuses=now + deps.limits.status_every)
-    if now >= rounds.sync:
-        regularly(deps, agent)
-        rounds = replace(rounds, sync=now + SYNC_EVERY)
+    duties: list[Callable[[], object]] = [lambda: inbox.look(deps, agent, Wish("home"))]
+    if _due(now, rounds.statuses, deps.limits.status_every):
+        rounds.statuses = now + deps.limits.status_every
+        duties.append(lambda: inbox.refresh(deps, agent))
+    if _due(now, rounds.sync, SYNC_EVERY):
+        rounds.sync = now + SYNC_EVERY
+        duties.append(lambda: regularly(deps, agent))
+    troubles: list[SkyError] = []
+    for duty in duties:
+        try:
+            duty()
+        except SkyError as error:
+            troubles.append(error)
+    if troubles:
+        first = troubles[0]
+        first.message = "; ".join(dict.fromkeys(one.message for one in troubles))
+        raise first
     return rounds
+
+
+def _due(now: float, at: float, every: float) -> bool:
+    """Due by now, or put off by a clock that was ahead then."""
+    return now >= at or at > now + every

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from skyswarm.drivers.storages.folder import FolderStorage
+from skyswarm.errors import SkyError
 from skyswarm.messages.status import Status
-from skyswarm.usecases import inbox, jobs, settle
+from skyswarm.usecases import inbox, jobs, settle, tending
 from skyswarm.usecases.starting import Wish
 from tests.support.land import Land, Person
 
@@ -213,3 +218,73 @@ def test_a_refusal_is_told_with_its_reason(land: Land, alice: Person) -> None:
     assert found.state == "refused" and found.error is not None
     assert "vouch" in found.error.message
     assert eve.files() == {}
+
+
+@pytest.fixture
+def folder(bob: Person, tmp_path: Path) -> Path:
+    """Bob's inbox as a real folder, in which a folder lies where the status of `a` belongs."""
+    presigner = bob.land.presigners[bob.id]
+    bob.land.buckets.add(bob.id, "#inbox", FolderStorage(tmp_path / "inbox", "#inbox", presigner))
+    (tmp_path / "inbox" / "a.status.json").mkdir(parents=True)
+    return tmp_path / "inbox"
+
+
+@pytest.mark.parametrize("first", ["junk", "manifest"])
+def test_attack_a_folder_where_a_status_belongs(alice: Person, bob: Person, folder: Path, first: str) -> None:
+    """It costs that one drop its status, told once; the others, and the other duties of a round, go on."""
+    good = alice.publish({"a": b"abc"}).envelope
+    (folder / "a.manifest.json").write_bytes(b"junk" if first == "junk" else good)
+    (folder / "b.manifest.json").write_bytes(alice.publish({"b": b"abc"}, name="other").envelope)
+    rounds = tending.Rounds()
+    with pytest.raises(SkyError):
+        tending.tend(bob.deps, bob.id, rounds, "agent")
+    assert (folder / "b.status.json").exists()
+    assert rounds.sync > bob.land.now and rounds.statuses > bob.land.now, "the other duties had their turn"
+    for _ in range(3):
+        bob.land.now += 10
+        tending.tend(bob.deps, bob.id, rounds, "agent")
+    (job,) = (one for one in jobs.page(bob.deps, bob.id) if one.origin == "b.manifest.json")
+    settle.cancel(bob.deps, bob.id, job.id)
+    bob.land.now += 10
+    tending.tend(bob.deps, bob.id, rounds, "agent")
+    assert Status.parse((folder / "b.status.json").read_bytes()).state == "cancelled"
+
+
+def test_what_a_clock_that_was_ahead_put_off_is_due_now(bob: Person) -> None:
+    far = bob.land.now + 365 * 86_400
+    rounds = tending.Rounds(sync=far, statuses=far, sweep=far)
+    tending.tend(bob.deps, bob.id, rounds, "agent")
+    assert rounds.sync <= bob.land.now + tending.SYNC_EVERY and rounds.statuses <= bob.land.now + 60
+    tending.tend(bob.deps, bob.id, rounds, "repository")
+    assert rounds.sweep <= bob.land.now + tending.SWEEP_EVERY
+
+
+def test_after_a_resume_the_status_is_that_of_the_follow_up(land: Land, alice: Person, bob: Person) -> None:
+    bob.put("it/a", b"another")
+    bob.put("it/a", b"another", "home")
+    bob.put("x.manifest.json", alice.publish({"a": b"abc", "b": b"def"}).envelope, "#inbox")
+    look(bob)
+    known(alice, bob)
+    bob.work()
+    inbox.refresh(bob.deps, bob.id)
+    failed = status(bob)
+    assert failed.state == "failed" and failed.error is not None
+    assert failed.error.message == "1 of 2 files could not be had; the others are complete"
+    follow = settle.resume(bob.deps, bob.id, failed.transfer, overwrite=True)
+    assert follow.id != failed.transfer
+    # The failed one changes once more (its receipts), and the drop comes twice: neither takes the status back.
+    jobs.change(bob.deps, bob.id, failed.transfer, lambda now: replace(now, receipts=("0" * 64,)))
+    bob.deps.notes.delete(bob.id, "drop/x.manifest.json")
+    look(bob)
+    inbox.refresh(bob.deps, bob.id)
+    bob.work()
+    inbox.refresh(bob.deps, bob.id)
+    assert (status(bob).transfer, status(bob).state) == (follow.id, "done")
+
+
+def test_when_no_file_could_be_had_none_is_said_to_be_complete(alice: Person, bob: Person) -> None:
+    bob.put("a", b"another", "home")
+    transfer = bob.get(alice.publish({"a": b"abc"}).envelope, alice)
+    bob.work()
+    error = bob.job(transfer).error
+    assert error is not None and error["message"] == "1 of 1 files could not be had"

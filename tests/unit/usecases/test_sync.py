@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from skyswarm.errors import RepositoryError, RepositoryUnreachableError
+from skyswarm.messages import canonical
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.keys import commitment, did_key
 from skyswarm.messages.statements import Rotate, Vouch, parse_signed, payload_type
@@ -366,3 +368,29 @@ def test_a_rotation_that_replaces_what_was_logged_already_is_handed_in() -> None
     tend_at(repo, alice)
     assert repos.state(alice.deps, alice.id, repo.id).mine == 2
     assert sync.push(alice.deps, alice.id, repo.url) == 0
+
+
+def test_a_clock_that_was_ahead_once_does_not_silence_an_agent_until_then() -> None:
+    world = World()
+    repo, alice = world.repository("repo"), world.agent("alice")
+    repos.add(alice.deps, alice.id, repo.url)
+    alice.share(MANIFEST)
+    year = 365 * DAY
+    repos.change(alice.deps, alice.id, repo.id, lambda now: replace(now, retry_at=int(world.now + year)))
+    assert [one.id for one in repos.awake(alice.deps, alice.id, repos.known(alice.deps, alice.id))] == [
+        repo.id
+    ]
+    tend(world, alice)
+    (first,) = repo.deps.announcements.of(repo.id, alice.id, world.now)
+    told = alice.deps.notes.get(alice.id, f"announced/{repo.id}")
+    assert told is not None
+    value = canonical.loads(told.value, 1 << 16)
+    late = canonical.dumps(value | {"expires": value["expires"] + year})
+    alice.deps.notes.put(alice.id, replace(told, value=late))
+    world.now += 60
+    tend(world, alice)
+    (second,) = repo.deps.announcements.of(repo.id, alice.id, world.now)
+    assert second.serial > first.serial
+    world.now += 60
+    tend(world, alice)
+    assert repo.deps.announcements.of(repo.id, alice.id, world.now) == [second], "only once"
