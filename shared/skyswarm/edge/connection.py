@@ -15,13 +15,18 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
 from skyswarm.edge.http import App, FileRange, Request, Response
+from skyswarm.edge.shares import Shares
 from skyswarm.edge.wire import Head, WireError, encode_head, error_response, head_end, parse_head
+from skyswarm.errors import UnavailableError
 
 _RECEIVE = 64 << 10
+_AHEAD = 16 << 10
+"""Bytes that are received at once while a head is awaited: what was sent ahead of an answer stays small too."""
 _SEND = 1 << 20
 _IN_A_ROW = 64
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -40,7 +45,7 @@ class Want(Enum):
 class Limits:
     """Bounds of one connection: seconds, bytes, bytes per second."""
 
-    body: int = 1 << 20
+    body: int = 256 << 10
     idle: float = 75.0
     """From an answer to the first byte of the next request."""
     head: float = 10.0
@@ -59,8 +64,19 @@ signatures; `sent` counts the body's bytes that were given to the system: all of
 class Connection:
     """A client's connection: reads requests, has `app` answer them, sends the answers."""
 
-    def __init__(self, sock: socket.socket, app: App, limits: Limits, log: Log | None) -> None:
+    def __init__(
+        self, sock: socket.socket, app: App, limits: Limits, log: Log | None, client: str, bodies: Shares
+    ) -> None:
         self.sock = sock
+        self.client = client
+        """Whose it is, for the shares."""
+        self.asked_to_leave = False
+        """Whether the server has shut it down to make room."""
+        self.quiet_since = time.monotonic()
+        """When the last answer was over; else when it began."""
+        self._at_work = False
+        self._bodies = bodies
+        self._held = 0
         self._app = app
         self._limits = limits
         self._log = log
@@ -95,8 +111,8 @@ class Connection:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of a request has come and nothing of an answer is left."""
-        return not self._buffer and self._answered is None
+        """Whether nothing of a request has come, none is at work and nothing of an answer is left."""
+        return not self._buffer and not self._at_work and self._answered is None
 
     def advance(self, draining: bool = False) -> Want:
         """Read, answer and send as much as goes without waiting."""
@@ -124,6 +140,7 @@ class Connection:
         """Close the socket and what an unfinished answer holds."""
         if self._answered is not None:
             self._done()
+        self._let_go()
         self.sock.close()
 
     # ---- requests ------------------------------------------------------------------------------
@@ -134,19 +151,38 @@ class Connection:
                 request = self._parse()
                 if request is not None:
                     return request
-                data = self.sock.recv(_RECEIVE)
+                missing = self._head.length - len(self._buffer) if self._head is not None else _AHEAD
+                data = self.sock.recv(min(_RECEIVE, missing))
                 if not data:
                     return Want.CLOSE
                 if not self._buffer:
                     self._until(self._limits.head)
                 elif self._head is not None:
                     self._progress()
+                if self._head is not None:
+                    self._hold(len(data))
                 self._buffer += data
         except BlockingIOError:
             return Want.READ
         except WireError as error:
             self._keep = False
+            discard(self.sock)
             return error_response(error.status, error.error)
+
+    def _hold(self, count: int) -> None:
+        """Bytes of a body are about to be kept. WireError when the server has too many already."""
+        if not self._bodies.take(self.client, count):
+            error = UnavailableError(
+                "too many requests are being received", advice="Ask again in a few seconds."
+            )
+            raise WireError(503, error)
+        self._held += count
+
+    def _let_go(self) -> None:
+        """The body is not kept any more."""
+        held, self._held = self._held, 0
+        if held:
+            self._bodies.give(self.client, held)
 
     def _parse(self) -> Request | None:
         head = self._head
@@ -173,9 +209,11 @@ class Connection:
         if isinstance(asked, Request):
             method, path = asked.method, asked.path
             self.deadline = float("inf")  # the app's own time is the app's own matter
+            self._at_work = True
             response = self._app(asked)
         else:
             method, path, response = "-", "-", asked
+        self._let_go()
         body = response.body
         length = body.length if isinstance(body, FileRange) else len(body)
         try:
@@ -184,6 +222,7 @@ class Connection:
             response.close()
             raise
         self._answered = (method, path, response.status, started)
+        self._at_work = False
         self._sent = -len(head)
         if isinstance(body, FileRange):
             self._file, self._position = body, body.offset
@@ -236,6 +275,7 @@ class Connection:
         self._out = memoryview(b"")
         if file is not None:
             file.close()
+        self.quiet_since = time.monotonic()
         self._until(self._limits.idle)
         if self._log is not None and answered is not None:
             method, path, status, started = answered
@@ -248,6 +288,14 @@ class Connection:
 
     def _progress(self) -> None:
         self.deadline = min(self._last, time.monotonic() + self._limits.stall)
+
+
+def discard(sock: socket.socket) -> None:
+    """Throw away what has come: closing a socket with unread bytes takes the answer from its reader. Never waits."""
+    with suppress(OSError):
+        for _ in range(_IN_A_ROW):
+            if not sock.recv(_RECEIVE):
+                return
 
 
 def _unsent(sock: socket.socket) -> int:

@@ -16,24 +16,30 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from email.utils import formatdate
 
-from skyswarm.edge.connection import Connection, Limits, Log, Want
+from skyswarm.edge.connection import Connection, Limits, Log, Want, discard
 from skyswarm.edge.http import App
-from skyswarm.errors import PortInUseError, SetupError
+from skyswarm.edge.shares import Shares, client_of
+from skyswarm.edge.wire import encode_head, error_response
+from skyswarm.errors import PortInUseError, SetupError, UnavailableError
 
 _ARM = {
     Want.READ: select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT,
     Want.WRITE: select.EPOLLOUT | select.EPOLLONESHOT,
 }
 _LISTEN = select.EPOLLIN | select.EPOLLONESHOT
+_BODIES = 64 << 20
 _PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Server:
     """Serves `app` at `host`:`port` (0: any free one) from `start` to `stop`.
 
-    `workers` threads call the app; at most `connections` are open, more wait in the system's queue. `log` is called
-    once per answer, from any of the threads.
+    `workers` threads call the app; at most `connections` are open, half of them for one client: beyond that the one
+    that was idle the longest makes room. Where none is idle, a client over its half is refused, and others wait in the
+    system's queue. Bodies that are not whole yet take `bodies` bytes at most, half of them for one client; more is
+    answered 503. `log` is called once per answer, from any of the threads.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class Server:
         *,
         workers: int = 16,
         connections: int = 1000,
+        bodies: int = _BODIES,
         limits: Limits | None = None,
         log: Log | None = None,
     ) -> None:
@@ -54,6 +61,8 @@ class Server:
         self._most = connections
         self._limits = limits or Limits()
         self._log = log
+        self._places = Shares(connections)
+        self._bodies = Shares(bodies)
         self._connections: dict[int, Connection] = {}
         self._threads: list[threading.Thread] = []
         self._draining = False
@@ -135,7 +144,7 @@ class Server:
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock, address = self._listener.accept()
         except OSError as error:
             # Gone before it was accepted: nothing. No descriptors left: the janitor listens again in a second.
             if self._draining:
@@ -147,13 +156,43 @@ class Server:
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock, self._app, self._limits, self._log)
+        client = client_of(str(address[0]))
+        admitted = self._places.take(client, 1)
+        if not admitted and self._ask_to_leave(client):
+            admitted = self._places.take(client, 1, over=True)
+        connection = Connection(sock, self._app, self._limits, self._log, client, self._bodies)
         with self._full:
-            self._connections[sock.fileno()] = connection
+            if admitted:
+                self._connections[sock.fileno()] = connection
             self._paused = len(self._connections) >= self._most
             if not self._paused:
                 self._epoll.modify(self._listener.fileno(), _LISTEN)
+        if not admitted:
+            _refuse(sock)
+            return
+        if self._paused:
+            self._ask_to_leave(None, but=connection)
         self._advance(sock.fileno(), connection, new=True)
+
+    def _ask_to_leave(self, client: str | None, but: Connection | None = None) -> bool:
+        """Shut down the connection (of `client`) that has been idle the longest; its owner then closes it. False when
+        none is idle. A request that crosses this is lost as at the end of any idle time: its client asks again."""
+        with self._full:
+            idle = [
+                connection
+                for connection in self._connections.values()
+                if connection.idle
+                and not connection.asked_to_leave
+                and connection is not but
+                and client in (None, connection.client)
+            ]
+            if not idle:
+                return False
+            longest = min(idle, key=lambda connection: connection.quiet_since)
+            longest.asked_to_leave = True
+        with suppress(OSError):
+            longest.sock.shutdown(socket.SHUT_RDWR)
+        return True
 
     def _advance(self, fd: int, connection: Connection, new: bool = False) -> None:
         want = Want.CLOSE
@@ -164,6 +203,7 @@ class Server:
                 with self._full:
                     del self._connections[fd]
                 connection.close()
+                self._places.give(connection.client, 1)
                 self._resume()
         if want is not Want.CLOSE:
             (self._epoll.register if new else self._epoll.modify)(fd, _ARM[want])
@@ -185,6 +225,19 @@ class Server:
                     with suppress(OSError):
                         connection.sock.shutdown(socket.SHUT_RDWR)
             self._resume()
+            if self._paused:
+                self._ask_to_leave(None)
+
+
+def _refuse(sock: socket.socket) -> None:
+    """A short answer to whoever has too many connections at work already; nothing waits for it to be read."""
+    error = UnavailableError("this address has too many connections", advice="Ask again in a few seconds.")
+    answer = error_response(503, error)
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    discard(sock)
+    with suppress(OSError):
+        sock.send(encode_head(answer, formatdate(usegmt=True), keep=False) + body)
+    sock.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

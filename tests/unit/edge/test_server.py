@@ -17,6 +17,7 @@ import pytest
 from skyswarm.edge.connection import Limits
 from skyswarm.edge.http import FileRange, Request, Response
 from skyswarm.edge.server import Server
+from skyswarm.edge.shares import client_of
 from skyswarm.errors import PortInUseError, SetupError
 from tests.support.served import exchange, raw, serving, soon, until_closed
 
@@ -222,6 +223,83 @@ def test_more_connections_than_allowed_wait_their_turn() -> None:
         finally:
             for sock in silent:
                 sock.close()
+
+
+def test_idle_connections_of_one_client_make_room_for_another() -> None:
+    """With 75 s of idle time: the innocent waits for none of it, and whoever asks is not closed for it."""
+    with serving(echo, connections=8) as server:
+        port = server._listener.getsockname()[1]
+        silent = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(30)]
+        try:
+            assert soon(lambda: len(server._connections) <= 5)
+            began = time.monotonic()
+            for source in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+                with socket.create_connection(("127.0.0.1", port), 5, (source, 0)) as sock:
+                    sock.sendall(b"GET /late HTTP/1.1\r\nHost: h\r\n" + CLOSE)
+                    assert until_closed(sock).endswith(b"GET /late ")
+            assert time.monotonic() - began < 1
+        finally:
+            for sock in silent:
+                sock.close()
+        assert soon(lambda: not server._connections and not server._places._taken)
+
+
+def test_the_connection_that_is_idle_the_longest_goes_first() -> None:
+    with serving(echo, connections=2) as server:
+        port = server._listener.getsockname()[1]
+        made = [socket.create_connection(("127.0.0.1", port), 5, (f"127.0.0.{n}", 0)) for n in (1, 2)]
+        with made[0] as first, made[1] as second:
+            assert first.recv(10) == b""
+            second.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n" + CLOSE)
+            assert until_closed(second).endswith(b"GET / ")
+
+
+def test_a_client_whose_half_is_at_work_is_refused_and_another_is_not() -> None:
+    leave, entered = threading.Event(), threading.Semaphore(0)
+
+    def app(request: Request) -> Response:
+        if request.path == "/long":
+            entered.release()
+            leave.wait(5)
+        return Response(200, {}, b"fine")
+
+    ask = b"GET /long HTTP/1.1\r\nHost: h\r\n" + CLOSE
+    with serving(app, connections=4) as server, raw(server) as one, raw(server) as two:
+        for sock in (one, two):
+            sock.sendall(ask)
+            assert entered.acquire(timeout=5)
+        with raw(server) as third:
+            reply = until_closed(third)
+            assert reply.startswith(b"HTTP/1.1 503 ") and b"SKY-503" in reply
+        address = server._listener.getsockname()
+        with socket.create_connection(address, 5, ("127.0.0.2", 0)) as other:
+            other.sendall(ask.replace(b"/long", b"/"))
+            assert until_closed(other).endswith(b"fine")
+        leave.set()
+        assert all(until_closed(sock).endswith(b"fine") for sock in (one, two))
+
+
+def test_unfinished_bodies_are_bounded_together_and_for_one_client() -> None:
+    start = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n"
+    with serving(echo, bodies=100_000) as server:
+        address = server._listener.getsockname()
+        with raw(server) as one, raw(server) as two:
+            one.sendall(start + b"x" * 50_000)
+            assert soon(lambda: server._bodies._taken.total() > 30_000)
+            two.sendall(start + b"x" * 50_000)
+            reply = until_closed(two)
+            assert reply.startswith(b"HTTP/1.1 503 ") and b"SKY-503" in reply
+            with socket.create_connection(address, 5, ("127.0.0.2", 0)) as other:
+                other.sendall(start.replace(b"60000", b"40000") + b"x" * 40_000)
+                assert other.recv(100).startswith(b"HTTP/1.1 200 ")
+            assert exchange(server, b"GET /quick HTTP/1.1\r\nHost: h\r\n" + CLOSE).endswith(b"GET /quick ")
+        assert soon(lambda: not server._bodies._taken)
+
+
+def test_addresses_of_one_client() -> None:
+    assert client_of("::ffff:192.0.2.1") == client_of("192.0.2.1") != client_of("192.0.2.2")
+    assert client_of("2001:db8::1") == client_of("2001:db8::2:3") != client_of("2001:db8:0:1::1")
+    assert client_of("fe80::1%eth0") == client_of("fe80::2")
 
 
 # ---- start and stop ----------------------------------------------------------------------------
