@@ -17,8 +17,9 @@ from skyswarm.edge.log import Log
 from skyswarm.edge.runtime import Runtime
 from skyswarm.edge.server import Server
 from skyswarm.errors import SkyError
+from skyswarm.ports.work import Delivery, Task
 from skyswarm.usecases import tending
-from skyswarm.usecases.work import perform
+from skyswarm.usecases.work import defect, perform
 
 TASK_LEASE = 120.0
 IDLE = 0.05
@@ -32,6 +33,8 @@ class Workers:
         self._runtime = runtime
         self._log = log or Log(runtime.home.log)
         self._stop = threading.Event()
+        self._defects: dict[Task, int] = {}
+        """How often each task has met a defect here; only of those that did and are not done."""
         self.instance = runtime.deps.entropy(8).hex()
         self._threads = [
             threading.Thread(
@@ -71,17 +74,38 @@ class Workers:
                     continue
                 idle = IDLE
                 for delivery in found:
-                    task = delivery.task
-                    if task.kind != "sync":  # every few seconds, and each repository keeps its own errors
-                        body = task.body_json.decode()
-                        self._log.write("task", kind=task.kind, attempt=delivery.attempt, body=body)
-                    perform(deps, delivery, holder, self._runtime.network)
+                    self.run(delivery, holder)
             except SkyError as error:
                 self._log.write("task-error", code=error.code, message=error.message)
                 self._stop.wait(1.0)
             except Exception as error:  # noqa: BLE001 - a worker outlives any defect; the log has it whole
                 self._log.write("task-crash", error=repr(error), trace=traceback.format_exc())
                 self._stop.wait(1.0)
+
+    def run(self, delivery: Delivery, holder: str) -> None:
+        """One task, whatever it meets. Raises what the ports raise while a failure is written down."""
+        deps, task = self._runtime.deps, delivery.task
+        if task.kind != "sync":  # every few seconds, and each repository keeps its own errors
+            body = task.body_json.decode(errors="replace")
+            self._log.write("task", kind=task.kind, attempt=delivery.attempt, body=body)
+        try:
+            perform(deps, delivery, holder, self._runtime.network)
+        except SkyError as error:
+            if (
+                error.retryable
+            ):  # the store is away, or others wrote at once: it comes again when its lease ends
+                raise
+            self._log.write("task-error", code=error.code, message=error.message)
+            reason = error
+        except Exception as error:  # noqa: BLE001 - a worker outlives any defect; the log has it whole
+            self._log.write("task-crash", error=repr(error), trace=traceback.format_exc())
+            reason = SkyError("something went wrong here, it is in the log", advice="Report it; then resume.")
+        else:
+            self._defects.pop(task, None)
+            return
+        times = self._defects[task] = self._defects.get(task, 0) + 1
+        if defect(deps, delivery, reason, times):
+            self._defects.pop(task, None)
 
 
 class AgentProcess:

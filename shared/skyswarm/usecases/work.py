@@ -2,7 +2,8 @@
 
 Law: every use case named here is idempotent, so a task may come twice or late. A retryable error puts the task off,
 longer each time; a transfer that verifies nothing for `Limits.patience` gives up with the last reason; all else ends
-the transfer in the state that says why. Nothing is swallowed: what cannot be placed is raised to the worker's log.
+the transfer in the state that says why. Nothing is swallowed: what cannot be placed is raised to the worker's log, and
+the worker hands the delivery to `defect`, so that nothing comes back for ever.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from skyswarm.usecases.relay import NotNow
 TRANSFER_KINDS = frozenset({"plan", "move", "settle"})
 MAX_BODY = 16 * 1024
 RECEIPT_TRIES = 200
+DEFECTS = 3
+DEFECTS_ELSEWHERE = 20
+"""How often a task may meet what nobody foresaw, in a worker's life: one of a transfer, and any other."""
 LOOK_AFTER = 10.0
 """Once every source has rested this long in vain it is looked whether one is elsewhere, or another has come."""
 
@@ -120,6 +124,34 @@ def _trouble(
     ):
         _look_again(deps, task.agent, transfer, pool)
     deps.tasks.later(delivery, at)
+
+
+def defect(deps: Deps, delivery: Delivery, error: SkyError, times: int) -> bool:
+    """Settle a delivery that `perform` raised out of, the `times`-th time: put off, or at last given up, its transfer
+    failed with `error`. Whether it was given up. Raises what stands against that; the delivery is settled then too,
+    unless it is retryable."""
+    task, now = delivery.task, deps.clock()
+    transferring = task.kind in TRANSFER_KINDS
+    if times < (DEFECTS if transferring else DEFECTS_ELSEWHERE):
+        deps.tasks.later(delivery, now + min(30.0, 0.25 * 2 ** min(times, 7)))
+        return False
+    settled = True
+    try:
+        if transferring:
+            transfer = str(canonical.loads(task.body_json, MAX_BODY)["transfer"])
+            began = jobs.load(deps, task.agent, transfer).round
+            job = settle.give_up(deps, task.agent, transfer, "failed", error, began)
+            if job.origin:
+                inbox.write_status(deps, task.agent, job)
+    except SkyError as trouble:
+        settled = (
+            not trouble.retryable
+        )  # a store that is away for a moment: it comes again with its lease's end
+        raise
+    finally:
+        if settled:
+            deps.tasks.done(delivery)
+    return True
 
 
 def _note_waiting(deps: Deps, seen: Job, agent: str, error: SkyError, now: float, at: float) -> bool:
