@@ -1,4 +1,4 @@
-"""A manifest's entries and piece lists as the workers of a transfer read them, and what they note about files.
+"""A manifest's entries and piece lists as the workers of a transfer read them.
 
 Law: pages and lists come from our own bucket or from a source, always checked by hash; a few parsed pages are kept in
 this process as a memo.
@@ -6,11 +6,8 @@ this process as a memo.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from skyswarm.errors import DestinationConflictError, ManifestError, SkyError
+from skyswarm.errors import DestinationConflictError, ManifestError
 from skyswarm.messages.manifest import FileEntry, Manifest, Page, page_ids
-from skyswarm.usecases import jobs
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import Job
 from skyswarm.usecases.plan import get_side
@@ -39,20 +36,6 @@ def packed(deps: Deps, agent: str, job: Job, manifest: Manifest, entry: FileEntr
     if entry.pieces is not None:
         return entry.pieces
     return get_side(deps, agent, job, manifest, str(entry.list_id))
-
-
-def note_failure(deps: Deps, agent: str, transfer: str, path: str, error: SkyError) -> None:
-    """Remember that a file could not be had; the list is bounded, the count is in the job's files."""
-
-    def step(job: Job) -> Job | None:
-        told = {"path": jobs.failed_path(path), "code": error.code, "message": error.message}
-        if any(one["path"] == told["path"] for one in job.failed):
-            return None
-        if len(job.failed) >= deps.limits.failures_kept:
-            return None
-        return replace(job, failed=(*job.failed, told))  # cut when it is stored
-
-    jobs.change(deps, agent, transfer, step)
 
 
 def conflict(key: str) -> DestinationConflictError:

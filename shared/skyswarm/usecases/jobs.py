@@ -207,6 +207,20 @@ def change(deps: Deps, agent: str, transfer: str, step: Callable[[Job], Job | No
             continue  # somebody else was faster: decide again on what they wrote
 
 
+def note_failure(deps: Deps, agent: str, transfer: str, path: str, error: SkyError) -> None:
+    """Remember that a file could not be had; the list is bounded, the count is in the job's files."""
+
+    def step(job: Job) -> Job | None:
+        told = {"path": failed_path(path), "code": error.code, "message": error.message}
+        if any(one["path"] == told["path"] for one in job.failed):
+            return None
+        if len(job.failed) >= deps.limits.failures_kept:
+            return None
+        return replace(job, failed=(*job.failed, told))  # cut when it is stored
+
+    change(deps, agent, transfer, step)
+
+
 def page(deps: Deps, agent: str, after: str = "", limit: int = 100) -> list[Job]:
     """Stored jobs, newest first. One that cannot be read is there as failed, with the reason."""
     return [_read(row) for row in deps.transfers.page(agent, after, limit)]

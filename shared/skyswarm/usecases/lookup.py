@@ -50,7 +50,8 @@ def lookup_key(manifest_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a look-up brought: the agents found, freshest first; which repositories (URLs) answered, and why the others
+    """What a look-up brought: the agents found, those first whom a repository named first (which is who came to it
+    first: an announcement's serial is anybody's to choose); which repositories (URLs) answered, and why the others
     did not (those that were too slow for this look-up say so)."""
 
     found: tuple[Found, ...]
@@ -73,7 +74,7 @@ class Answers:
 
 
 def locate(deps: Deps, agent: str, manifest_id: str, repos: Sequence[str], executor: Executor) -> list[Found]:
-    """Who announces this share at any of these repositories (URLs), freshest first, each agent once. As `look_up`."""
+    """Who announces this share at any of these repositories (URLs), each agent once. As `look_up`."""
     return list(look_up(deps, agent, manifest_id, repos, executor).found)
 
 
@@ -101,6 +102,7 @@ def _ask_all(deps: Deps, agent: str, key: str, asked: tuple[Repo, ...], executor
     }
     waiting = set(running)
     found: dict[str, Found] = {}
+    places: dict[str, int] = {}
     answered: list[str] = []
     slow = RepositoryUnreachableError("it does not answer in time", advice="It is tried again by itself.")
     failed: dict[str, SkyError] = {repo.url: slow for repo in asked}
@@ -118,15 +120,16 @@ def _ask_all(deps: Deps, agent: str, key: str, asked: tuple[Repo, ...], executor
                 continue
             answered.append(url)
             del failed[url]
-            for one in brought:
+            for place, one in enumerate(brought):
+                places[one.agent] = min(place, places.get(one.agent, place))
                 old = found.get(one.agent)
                 if old is None or one.announce.serial > old.announce.serial:
                     found[one.agent] = one
         patience = min(patience, GRACE if found else GRACE_EMPTY if answered else patience)
     for future in waiting:
         future.cancel()
-    freshest = sorted(found.values(), key=lambda one: (-one.announce.serial, one.agent))
-    return Answers(tuple(freshest), tuple(answered), failed)
+    first = sorted(found.values(), key=lambda one: (places[one.agent], -one.announce.serial, one.agent))
+    return Answers(tuple(first), tuple(answered), failed)
 
 
 def _sound(urls: Sequence[str]) -> tuple[Repo, ...]:

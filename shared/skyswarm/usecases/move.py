@@ -14,18 +14,22 @@ Steps (`shared/spec/transfers.md`, moving):
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from skyswarm.errors import (
     AbsentError,
     CancelledError,
     ConflictError,
     DestinationConflictError,
     DestinationFullError,
+    ForbiddenError,
     LeaseLostError,
     PieceMismatchError,
     SkyError,
     SourceChangedError,
     StorageFullError,
     TransferStateError,
+    UnsafePathError,
 )
 from skyswarm.messages import canonical
 from skyswarm.messages.manifest import FileEntry, Manifest
@@ -36,7 +40,7 @@ from skyswarm.ports.records import Batch, HeldFile, Tally
 from skyswarm.ports.storage import ANY_VERSION, Object
 from skyswarm.usecases import jobs, objects
 from skyswarm.usecases.deps import Deps
-from skyswarm.usecases.entries import entries, note_failure, packed
+from skyswarm.usecases.entries import entries, packed
 from skyswarm.usecases.jobs import ACTIVE, Job
 from skyswarm.usecases.mover import ROOM, Mover
 from skyswarm.usecases.plan import MAX_PLAN, destination, move_task, settle_task
@@ -95,7 +99,8 @@ def _finish_file(
     tally = deps.transfers.tally(agent, job.id, group)
     key = destination(job, manifest, entry)
     if tally.failed:
-        storage.abort(upload)  # why is noted already
+        with suppress(ForbiddenError, UnsafePathError):  # that may be the failure itself
+            storage.abort(upload)  # why is noted already
         return
     pieces = packed(deps, agent, job, manifest, entry)
     try:
@@ -104,9 +109,14 @@ def _finish_file(
         there = _there(deps, agent, job, key, entry, pieces)
         storage.abort(upload)
         if there is None:
-            note_failure(deps, agent, job.id, entry.path.text, _lost(key, error))
+            jobs.note_failure(deps, agent, job.id, entry.path.text, _lost(key, error))
             return
         found = there  # it was there all along, or somebody else has brought it meanwhile
+    except (ForbiddenError, UnsafePathError) as error:  # of this key: the other files go on
+        jobs.note_failure(deps, agent, job.id, entry.path.text, error)
+        with suppress(ForbiddenError, UnsafePathError):
+            storage.abort(upload)
+        return
     except StorageFullError as error:
         raise DestinationFullError(error.message, advice=ROOM) from error
     row = HeldFile(job.storage, key, found.version, entry.size, entry.content, pieces)

@@ -23,6 +23,7 @@ from skyswarm.errors import (
     StorageFullError,
     TransferStateError,
     UnavailableError,
+    UnsafePathError,
 )
 from skyswarm.messages import canonical
 from skyswarm.messages.manifest import FileEntry, Manifest
@@ -33,7 +34,7 @@ from skyswarm.ports.records import Batch, HeldFile
 from skyswarm.ports.storage import ANY_VERSION, Storage
 from skyswarm.usecases import jobs
 from skyswarm.usecases.deps import Deps
-from skyswarm.usecases.entries import conflict, entries, note_failure, packed
+from skyswarm.usecases.entries import conflict, entries, packed
 from skyswarm.usecases.jobs import ACTIVE, Job
 from skyswarm.usecases.plan import MAX_PLAN, destination
 from skyswarm.usecases.relay import FetchFault, Gains, Item, Relay
@@ -88,9 +89,11 @@ class Mover:
                 self.big(number, entry, key, int(first), int(count), str(upload))
             else:
                 self.small(number, entry, key)
-        except (DestinationConflictError, SourceChangedError, TransferStateError) as error:
+        except (
+            DestinationConflictError, ForbiddenError, SourceChangedError, TransferStateError, UnsafePathError
+        ) as error:  # fmt: skip
             self.gains.failed += 1
-            note_failure(self.deps, self.agent, self.job.id, entry.path.text, error)
+            jobs.note_failure(self.deps, self.agent, self.job.id, entry.path.text, error)
         except StorageFullError as error:
             raise DestinationFullError(f"no room for {key}: {error.message}", advice=ROOM) from error
 

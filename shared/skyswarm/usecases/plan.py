@@ -13,15 +13,19 @@ Steps (`shared/spec/transfers.md`, planning):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
 
 from skyswarm.errors import (
+    ConflictError,
+    DestinationConflictError,
+    ForbiddenError,
     ManifestError,
     NoSourceError,
     SkyError,
     SourceRefusedError,
+    UnsafePathError,
 )
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import Envelope
@@ -35,11 +39,15 @@ from skyswarm.usecases import asking, jobs, objects
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE, Job, SourceState
 from skyswarm.usecases.lookup import look_up
+from skyswarm.usecases.people import name_of
 from skyswarm.usecases.repos import known as known_repos
 from skyswarm.usecases.views import viewing
 
 PAGES_PER_CALL = 256
+TRIES = 4
+"""Sources that are asked in a row for one object: a dead one may cost 15 s each. The others have their turn later."""
 MAX_PLAN = 1 << 20
+_MOST_REMEMBERED = 4096
 PAGE_STRIDE = 1 << 24
 """Batch numbers of page n start at n × this: a page has at most 1,000 files of at most 10,000 pieces."""
 
@@ -103,6 +111,7 @@ def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
         for one in found
         if one.agent not in known and one.agent != agent
     ]
+    rank = ranking(deps, agent, job, [*known, *(one.agent for one in fresh)])
     endpoints = {one.agent: one.endpoint for one in found}
 
     def merge(now: Job) -> Job | None:
@@ -114,6 +123,8 @@ def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
             moved = endpoints.get(source.agent, source.endpoint)
             if moved != source.endpoint:
                 out = out.with_source(replace(source, endpoint=moved))
+        # The best stand first: what is beyond the most that a transfer keeps is forgotten from the end.
+        out = replace(out, sources=tuple(sorted(out.sources, key=lambda one: rank.get(one.agent, 2))))
         if out.state == "queued":
             out = out.to_state("planning", deps.clock())
         return None if out == now else out
@@ -132,6 +143,20 @@ def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
             advice="It is tried again by itself; check `skyswarm repo ls`, and that the owner's agent runs.",
         )
     return job
+
+
+def ranking(deps: Deps, agent: str, job: Job, sources: Iterable[str]) -> dict[str, int]:
+    """Whom to ask first: 0 the manifest's issuer and whom the link names, 1 whom the user has named or our own
+    chains reach, 2 strangers. Announcing is free, so strangers must never crowd out the others."""
+    owners = {job.issuer, *(hint.rpartition("/a/")[2] for hint in job.hints)}
+    now = deps.clock()
+    out = {}
+    with viewing(deps, agent) as view:
+        for one in sources:
+            near = one in owners or name_of(deps, agent, one) is not None
+            near = near or view.evaluate(one, "fetch", now).trusted
+            out[one] = 0 if one in owners else 1 if near else 2
+    return out
 
 
 def get_manifest(deps: Deps, agent: str, job: Job) -> Manifest:
@@ -177,7 +202,7 @@ def get_side(deps: Deps, agent: str, job: Job, manifest: Manifest, object_id: st
 
 def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_manifest: bool = False) -> bytes:
     last: SkyError | None = None
-    for source in jobs.load(deps, agent, job.id).active_sources():
+    for source in _turns(deps, agent, jobs.load(deps, agent, job.id)):
         try:
             reply = asking.ask(deps, agent, source, job.manifest, (), (object_id,))
             index = reply.objects[0]
@@ -191,9 +216,7 @@ def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_man
                 return data
             return asking.read_object(deps, url, object_id, objects.MAX_SIDE)
         except SkyError as error:
-            last = asking.of_source(deps, agent, source.agent, error)
-            if asking.refused_for_good(error):
-                drop(deps, agent, job.id, source.agent, error)
+            last = _in_vain(deps, agent, job, source, error)
     if last is None:
         raise NoSourceError("no source is left", advice="It is tried again by itself.")
     raise last
@@ -202,21 +225,48 @@ def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_man
 def _met(deps: Deps, agent: str, job: Job) -> Job:
     """The job with the kind of storage of a source that answers now: no estimate is made of guesses when one does."""
     last: SkyError | None = None
-    for source in job.active_sources():
-        if source.storage:
-            return job
+    if any(source.storage for source in job.active_sources()):
+        return job
+    for source in _turns(deps, agent, job):
         try:
             reply = asking.ask(deps, agent, source, job.manifest, (), (job.manifest,))
             learn_source(deps, agent, job.id, source, reply.storage, reply.chain)
             return jobs.load(deps, agent, job.id)
         except SkyError as error:
-            last = asking.of_source(deps, agent, source.agent, error)
-            if asking.refused_for_good(error):
-                drop(deps, agent, job.id, source.agent, error)
+            last = _in_vain(deps, agent, job, source, error)
     job = jobs.load(deps, agent, job.id)
     if last is not None and not job.active_sources():
         raise last
     return job
+
+
+def _turns(deps: Deps, agent: str, job: Job) -> list[SourceState]:
+    """Whom to ask now, at most four: the best first, and among equals who was not asked in vain lately."""
+    active = job.active_sources()
+    rank = ranking(deps, agent, job, [one.agent for one in active])
+    order = sorted(active, key=lambda one: (rank[one.agent], _vain_at(deps, agent, job, one.agent)))
+    near = [one for one in order if rank[one.agent] < 2]
+    strangers = [one for one in order if rank[one.agent] == 2]
+    # One place at least is a stranger's: whom we know may all be away.
+    chosen = near[: TRIES - 1 if strangers else TRIES]
+    return chosen + strangers[: TRIES - len(chosen)]
+
+
+def _vain_at(deps: Deps, agent: str, job: Job, source: str) -> float:
+    known = deps.cache.get((agent, "asked in vain"))
+    return float(known.get((job.id, source), 0)) if isinstance(known, dict) else 0.0
+
+
+def _in_vain(deps: Deps, agent: str, job: Job, source: SourceState, error: SkyError) -> SkyError:
+    """A source was asked in vain: it stands behind its equals from now on, or is dropped. Gives the error to tell."""
+    known = deps.cache.get((agent, "asked in vain"))
+    if not isinstance(known, dict) or len(known) > _MOST_REMEMBERED:
+        known = deps.cache[agent, "asked in vain"] = {}
+    known[job.id, source.agent] = deps.clock()
+    told = asking.of_source(deps, agent, source.agent, error)
+    if asking.refused_for_good(error):
+        drop(deps, agent, job.id, source.agent, error)
+    return told
 
 
 def learn_source(
@@ -285,6 +335,7 @@ def cut(deps: Deps, agent: str, job: Job, manifest: Manifest, number: int, page:
     next_number = number * PAGE_STRIDE
     small: list[list[object]] = []
     small_bytes = 0
+    unfit: list[tuple[str, SkyError]] = []
     for index, entry in enumerate(page.files):
         pieces = piece_count(entry.size)
         if pieces <= 1:
@@ -301,9 +352,20 @@ def cut(deps: Deps, agent: str, job: Job, manifest: Manifest, number: int, page:
         upload = ""
         if deps.transfers.batch(agent, job.id, next_number) is None:  # else planned before: it has its upload
             token = f"{job.id}/{number}/{index}"
-            upload = storage.begin(destination(job, manifest, entry), entry.size, size, token)
+            try:
+                upload = storage.begin(destination(job, manifest, entry), entry.size, size, token)
+            except ConflictError as error:
+                why = DestinationConflictError(error.message, advice="Choose another destination.")
+                unfit.append((entry.path.text, why))
+            except (UnsafePathError, ForbiddenError) as error:
+                unfit.append((entry.path.text, error))
         step = max(1, limits.batch_bytes // size)
         count = -(-pieces // step)
+        if unfit and unfit[-1][0] == entry.path.text:
+            next_number += (
+                count + 1
+            )  # its numbers stay free, so that those of the others are the same in every try
+            continue
         group, last = f"{number}.{index}", next_number + count
         for first in range(0, pieces, step):
             item: list[object] = [number, index, first, min(step, pieces - first), upload]
@@ -314,6 +376,9 @@ def cut(deps: Deps, agent: str, job: Job, manifest: Manifest, number: int, page:
         next_number += 1
     if small:
         yield _batch(next_number, "", small, 0)
+    for path, reason in unfit:
+        # The destination cannot hold that one: it is that file's failure. Small ones meet it when they are moved.
+        jobs.note_failure(deps, agent, job.id, path, reason)
 
 
 def _batch(

@@ -6,11 +6,14 @@ with one number by accident; what a liar signs twice is kept as the proof (`spec
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from skyswarm.errors import (
     ConflictError,
     EquivocationError,
     QuotaError,
     ReplayError,
+    RequestError,
     SequenceError,
     SignatureError,
     SkyError,
@@ -31,6 +34,8 @@ from skyswarm.usecases.views import viewing
 
 MAX_RECEIPT = 16 * 1024
 PER_MINUTE = 120
+KEPT = 1000
+"""Receipts of one receiver that are kept by their transfer's name, which is his to choose; the newest always is."""
 
 
 def _newest_key(giver: str, receiver: str) -> str:
@@ -123,6 +128,8 @@ def take_receipt(deps: Deps, agent: str, checked: Checked, body: bytes) -> bytes
         raise ReplayError("this request was made before", advice="Sign each request anew.")
     _count(deps, agent, checked.agent)
     signed.check(checked.public)
+    if not receipt.bytes:
+        raise RequestError("a receipt is for bytes that were given; this one counts none")
     while True:
         last, version = newest(deps, agent, agent, checked.agent)
         if last is not None and last.receipt.id == receipt.id:
@@ -145,7 +152,9 @@ def take_receipt(deps: Deps, agent: str, checked: Checked, body: bytes) -> bytes
             deps.notes.put(agent, Entry(_newest_key(agent, checked.agent), both.dump(), version))
         except ConflictError:
             continue
-        try_put(deps, agent, f"receipt/{agent}/{checked.agent}/for/{receipt.transfer}", both.dump())
+        with suppress(QuotaError):
+            deps.meters.add(agent, f"receipts-kept/{checked.agent}", 1, KEPT)
+            try_put(deps, agent, f"receipt/{agent}/{checked.agent}/for/{receipt.transfer}", both.dump())
         return both.dump()
 
 

@@ -63,6 +63,8 @@ SKEW = 120
 """Seconds by which an issuer's clock may be ahead."""
 TWINS = 2
 """Statements kept with one number of one issuer, key events not counted: two are the proof, more are a flood."""
+MAX_LOOKED_AT = 2000
+"""Announcements of one key that a look-up compares, the freshest of them all."""
 _ROOM = MAX_REPLY - 64 * 1024
 
 
@@ -73,6 +75,9 @@ class Quotas:
     statements_per_day: int = 1000
     key_events_per_day: int = 32
     announcements_per_hour: int = 8192
+    newcomers_per_hour: int = 600
+    """Issuers that are new here, all together: identities are free, so no quota of each of them bounds a flood."""
+    newcomers_per_day: int = 5000
 
 
 QUOTAS = Quotas()
@@ -178,10 +183,28 @@ def _take(
             places[event.id], seqs[event.id] = -1, event.seq
             new.append(StatementRow(event.id, issuer, event.seq, event.kind, one.envelope_bytes, now))
         if new:
+            if not rows:
+                _welcome(deps, repo, now, quotas)
             room.charge()
             given = deps.statements.append(repo, new)
             places |= zip((row.id for row in new), given, strict=True)
         return [places[one.id] if one.id in places else errors[one.id] for one in brought]
+
+
+def _welcome(deps: Deps, repo: str, now: float, quotas: Quotas) -> None:
+    """Count an issuer whose first statements are about to be stored. QuotaError: too many have come lately."""
+    hour, day = int(now) // 3600, int(now) // 86400
+    for meter, most, until in (
+        (f"newcomers/hour/{hour}", quotas.newcomers_per_hour, (hour + 1) * 3600),
+        (f"newcomers/day/{day}", quotas.newcomers_per_day, (day + 1) * 86400),
+    ):
+        try:
+            deps.meters.add(repo, meter, 1, most, until)
+        except QuotaError as error:
+            raise QuotaError(
+                "too many agents have come to this repository lately; those that are here go on",
+                advice="Try again in an hour, or use another repository.",
+            ) from error
 
 
 def _unfit(line: Chain, event: Logged, seqs: Mapping[str, int], crowd: Counter[int]) -> SkyError | None:
@@ -254,20 +277,33 @@ def _signed_by_current_key(line: Chain, signed: Signed, event: Announce) -> Head
 
 # ---- what is asked ---------------------------------------------------------------------------
 def lookup(deps: Deps, repo: str, key: str, now: float) -> bytes:
-    """Who announces this look-up key (LookupReply): at most 50, freshest first, one per agent, each with its chain."""
+    """Who announces this look-up key (LookupReply): at most 50, one per agent, each with its chain.
+
+    Those come first whose inception was the first to be here. An announcement's serial is its issuer's to choose, its
+    place in the log is not: whoever floods a key with new identities stands behind who was there before.
+    """
     if LOOKUP.fullmatch(key) is None:
         raise RequestError("a look-up key is 43 characters of base64url")
-    found: dict[str, AnnounceRequest] = {}
+    rows: dict[str, AnnounceRow] = {}
+    for row in deps.announcements.find(repo, key, now, MAX_LOOKED_AT):
+        rows.setdefault(row.issuer, row)  # the freshest of each
+    found: list[AnnounceRequest] = []
     room = _ROOM
-    for row in deps.announcements.find(repo, key, now, MAX_FOUND):
-        if row.issuer in found:
-            continue
-        answer = AnnounceRequest(row.envelope, _introduction(deps, repo, row.issuer))
-        room -= len(answer.dump())
-        if room < 0:
+    for issuer in sorted(rows, key=lambda one: _since(deps, repo, one)):
+        answer = AnnounceRequest(rows[issuer].envelope, _introduction(deps, repo, issuer))
+        size = len(answer.dump())
+        if size <= room:
+            room -= size
+            found.append(answer)
+        if len(found) == MAX_FOUND:
             break
-        found[row.issuer] = answer
-    return LookupReply(tuple(found.values())).dump()
+    return LookupReply(tuple(found)).dump()
+
+
+def _since(deps: Deps, repo: str, issuer: str) -> tuple[int, str]:
+    """The place in the log of an issuer's first statement."""
+    first = deps.statements.of(repo, issuer, 0, 1)
+    return (first[0].position if first else 2**62, issuer)
 
 
 def _introduction(deps: Deps, repo: str, issuer: str) -> tuple[bytes, ...]:

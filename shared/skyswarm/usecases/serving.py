@@ -152,7 +152,6 @@ def _grants(
         total += _bytes(want, places[want.page])
         storage, key, version, _ = places[want.page][want.file]
         wanted.append((storage, key, version))
-    _charge(deps, agent, share, asker, total, now)
     ttl = deps.limits.grant_ttl
     urls: dict[tuple[str, str, str], int] = {}
     grants: list[UrlGrant] = []
@@ -175,15 +174,16 @@ def _grants(
         grant = bucket.presign(key, found.version, ttl)
         side.append(len(grants))
         grants.append(UrlGrant(grant.url, grant.expires))
-    head = own_head(deps, agent)
-    return FetchReply(
+    reply = FetchReply(
         urls=tuple(grants),
         wants=tuple(urls[place] for place in wanted),
         objects=tuple(side),
         storage=deps.storages.open(agent, share.storage).kind,
-        head=head,
+        head=own_head(deps, agent),
         chain=verdict.agents(),
     )
+    _charge(deps, agent, share, asker, total, now)  # last: what cannot be answered costs the asker nothing
+    return reply
 
 
 def _bytes(want: Want, places: list[tuple[str, str, str, int]]) -> int:
@@ -200,7 +200,7 @@ def _bytes(want: Want, places: list[tuple[str, str, str, int]]) -> int:
 
 
 def _charge(deps: Deps, agent: str, share: Share, asker: str, total: int, now: float) -> None:
-    """Count the bytes handed out, before they are: of requests that race, no two are given the same room."""
+    """Count the bytes handed out, after the answer was made, before it goes out: no two that race get the same room."""
     if not total:
         return
     cap = share.cap_bytes or NO_LIMIT

@@ -10,7 +10,7 @@ from skyswarm.errors import BackendError, DestinationConflictError, SourceRefuse
 from skyswarm.messages import canonical
 from skyswarm.ports.records import Transfer
 from skyswarm.usecases import jobs, plan, settle, tending
-from skyswarm.usecases.entries import note_failure
+from skyswarm.usecases.jobs import note_failure
 from skyswarm.usecases.reporting import report, status_of
 from tests.support.land import Land, Person
 

@@ -360,14 +360,14 @@ def test_an_issuers_chain_comes_in_pages_that_never_part_twins(repo: Party, alic
     assert nobody == StatementsPage((), 0, 0)
 
 
-def test_a_lookup_names_each_agent_once_freshest_first(repo: Party, world: World) -> None:
+def test_a_lookup_names_each_agent_once_who_came_first_first(repo: Party, world: World) -> None:
     parties = [world.agent(f"a{number}") for number in range(3)]
     for party in parties:
         world.now += 1
         announce(repo, told(party), *chain_of(party))
         announce(repo, told(party, part=1))
     rows = [parse_signed(row.announce).statement for row in found(repo)]
-    assert [row.iss for row in rows] == [party.id for party in reversed(parties)]
+    assert [row.iss for row in rows] == [party.id for party in parties]
 
 
 @pytest.mark.parametrize("key", ["", "x", "A" * 42, "A" * 44, "A" * 42 + "B", "/" * 43, MANIFEST])
@@ -399,3 +399,31 @@ def test_bodies_that_are_none_are_input_errors(repo: Party) -> None:
             with pytest.raises(SkyError) as caught:
                 call()
             assert caught.value.code.startswith("SKY-1")
+
+
+def test_attack_strangers_with_later_serials_do_not_hide_who_came_first(repo: Party, world: World) -> None:
+    owner = world.agent("owner")
+    announce(repo, told(owner), *chain_of(owner))
+    for number in range(60):
+        sybil = world.agent(f"s{number}")
+        announce(repo, told(sybil, serial=int(world.now + 100) * 1000), *chain_of(sybil))
+    rows = [parse_signed(row.announce).statement for row in found(repo)]
+    assert len(rows) == 50 and rows[0].iss == owner.id
+
+
+def test_attack_a_flood_of_new_identities_meets_one_shared_quota(repo: Party, world: World) -> None:
+    quotas = Quotas(newcomers_per_hour=3, newcomers_per_day=4)
+    old, *others = [world.agent(f"a{number}") for number in range(6)]
+    assert codes(submit(repo, *chain_of(old), quotas=quotas)) == [1]
+    for one in others[:2]:
+        announce(repo, told(one), *chain_of(one), quotas=quotas)
+    before = repo.deps.statements.count(repo.id)
+    with pytest.raises(QuotaError, match="lately"):
+        announce(repo, told(others[2]), *chain_of(others[2]), quotas=quotas)
+    assert codes(submit(repo, *chain_of(others[2]), quotas=quotas)) == ["SKY-429"]
+    assert repo.deps.statements.count(repo.id) == before
+    old.vouch(others[0])
+    assert codes(submit(repo, *chain_of(old), quotas=quotas))[-1] == before, "who is here goes on"
+    world.now += 3600
+    assert codes(submit(repo, *chain_of(others[2]), quotas=quotas)) == [before + 1]
+    assert codes(submit(repo, *chain_of(others[3]), quotas=quotas)) == ["SKY-429"], "the day's"
