@@ -185,10 +185,15 @@ def _draft(agent: str, terms: Terms, nonce: bytes, now: int) -> Manifest:
 def _listed(storage: Storage, prefix: str) -> Iterator[Listing]:
     if prefix:
         try:
-            yield Listing((storage.stat(prefix),), None)
-            return
+            found = storage.stat(prefix)
         except AbsentError:
-            pass
+            found = None
+        if found is not None:
+            storage.presign(
+                prefix, found.version, 1
+            )  # a name too long for a URL is refused before it is hashed
+            yield Listing((found,), None)
+            return
     after: str | None = None
     while True:
         listing = storage.list(f"{prefix}/" if prefix else "", after)
