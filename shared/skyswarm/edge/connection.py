@@ -29,6 +29,8 @@ _AHEAD = 16 << 10
 """Bytes that are received at once while a head is awaited: what was sent ahead of an answer stays small too."""
 _SEND = 1 << 20
 _IN_A_ROW = 64
+_LINGER = 2.0
+"""Seconds that a refused client has to read why, before what it still sends resets the connection."""
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _GONE = (ConnectionError, TimeoutError)
 
@@ -75,6 +77,8 @@ class Connection:
         self.quiet_since = time.monotonic()
         """When the last answer was over; else when it began."""
         self._at_work = False
+        self._refused = False
+        """Whether it was malformed or too much: what still comes is thrown away, for a moment."""
         self._bodies = bodies
         self._held = 0
         self._app = app
@@ -122,8 +126,13 @@ class Connection:
                     if not self._send():
                         return Want.WRITE
                     self._done()
-                    if not self._keep or draining:
+                    if self._refused:
+                        self.sock.shutdown(socket.SHUT_WR)
+                        self._until(_LINGER)
+                    elif not self._keep or draining:
                         return Want.CLOSE
+                if self._refused:
+                    return Want.CLOSE if discard(self.sock) else Want.READ
                 request = self._receive()
                 if isinstance(request, Want):
                     return request
@@ -165,8 +174,8 @@ class Connection:
         except BlockingIOError:
             return Want.READ
         except WireError as error:
-            self._keep = False
-            discard(self.sock)
+            self._keep, self._refused, self._head = False, True, None
+            self._buffer.clear()
             return error_response(error.status, error.error)
 
     def _hold(self, count: int) -> None:
@@ -290,12 +299,14 @@ class Connection:
         self.deadline = min(self._last, time.monotonic() + self._limits.stall)
 
 
-def discard(sock: socket.socket) -> None:
-    """Throw away what has come: closing a socket with unread bytes takes the answer from its reader. Never waits."""
-    with suppress(OSError):
+def discard(sock: socket.socket) -> bool:
+    """Throw away what has come; True at its end. Closing a socket with unread bytes would take the answer from its
+    reader. Never waits."""
+    with suppress(BlockingIOError):
         for _ in range(_IN_A_ROW):
             if not sock.recv(_RECEIVE):
-                return
+                return True
+    return False
 
 
 def _unsent(sock: socket.socket) -> int:

@@ -28,7 +28,16 @@ _CUTS = (4096, 1024, 256, 64, 0)
 class Log:
     """Appends lines; a full disk silences it and nothing else."""
 
-    def __init__(self, folder: Path, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock = time.time,
+        *,
+        max_file: int = MAX_FILE,
+        max_requests: int = MAX_REQUESTS,
+    ) -> None:
+        self._max_file = max_file
+        self._max_requests = max_requests
         self._folder = folder
         self._clock = clock
         self._lock = threading.Lock()
@@ -62,7 +71,7 @@ class Log:
         with self._lock:
             self._turn(now)
             self._requests += len(line)
-            if self._requests <= MAX_REQUESTS:
+            if self._requests <= self._max_requests:
                 self._append(now, line)
             else:
                 self._left_out += 1
@@ -92,7 +101,7 @@ class Log:
         self._turn(now)
         path = self._folder / f"{self._day}.jsonl"
         try:
-            if path.exists() and path.stat().st_size > MAX_FILE:
+            if path.exists() and path.stat().st_size > self._max_file:
                 path.replace(self._folder / f"{self._day}.1.jsonl")
             with path.open("a", encoding="ascii") as file:
                 file.write(line + "\n")

@@ -234,8 +234,8 @@ def _refuse(sock: socket.socket) -> None:
     error = UnavailableError("this address has too many connections", advice="Ask again in a few seconds.")
     answer = error_response(503, error)
     body = answer.body if isinstance(answer.body, bytes) else b""
-    discard(sock)
     with suppress(OSError):
+        discard(sock)
         sock.send(encode_head(answer, formatdate(usegmt=True), keep=False) + body)
     sock.close()
 

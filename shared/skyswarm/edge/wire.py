@@ -111,7 +111,7 @@ def _length(headers: Mapping[str, str], limit: int) -> int:
     if not _LENGTH.fullmatch(text):
         raise _bad("a Content-Length that is not a number")
     if int(text) > limit:
-        raise WireError(413, TooLargeError(f"a body of {text} bytes, at most {limit} are read here"))
+        raise WireError(413, TooLargeError(f"at most {limit} bytes are taken at once"))
     return int(text)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from skyswarm.edge import log as log_module
 from skyswarm.edge.log import MAX_LINE, MAX_PATH, Log
 
 NOON = 1_800_000_000.0
@@ -59,12 +58,9 @@ def test_a_trace_keeps_its_end(tmp_path: Path) -> None:
     assert lines(tmp_path)[0]["trace"].endswith("ValueError: this")
 
 
-def test_requests_have_a_budget_and_what_is_more_is_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_module, "MAX_REQUESTS", 4000)
+def test_requests_have_a_budget_and_what_is_more_is_counted(tmp_path: Path) -> None:
     hands = Hands()
-    log = Log(tmp_path, hands)
+    log = Log(tmp_path, hands, max_requests=4000)
     for _ in range(100):
         log.access("GET", "/" + "a" * 8000, 404, 10, 0.001)
     shown = lines(tmp_path)
@@ -85,11 +81,8 @@ def test_requests_have_a_budget_and_what_is_more_is_counted(
     assert lines(tmp_path)[-1]["path"] == "/tomorrow"
 
 
-def test_a_full_file_is_turned_over_and_nothing_falls_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_module, "MAX_FILE", 2000)
-    log = Log(tmp_path, Hands())
+def test_a_full_file_is_turned_over_and_nothing_falls_silent(tmp_path: Path) -> None:
+    log = Log(tmp_path, Hands(), max_file=2000)
     for number in range(100):
         log.write("task", number=number, text="x" * 100)
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"{DAY}.1.jsonl", f"{DAY}.jsonl"]

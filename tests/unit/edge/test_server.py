@@ -96,6 +96,16 @@ def test_bad_requests_are_answered_and_closed(data: bytes, status: int, code: by
     assert asked == []
 
 
+def test_a_body_that_is_too_long_is_refused_while_it_still_comes() -> None:
+    """Its sender reads the answer when it is through, so nothing may reset the connection before."""
+    with serving(echo, limits=Limits(body=1000)) as server:
+        reply = exchange(
+            server, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4000000\r\n\r\n" + bytes(4_000_000)
+        )
+        assert reply.startswith(b"HTTP/1.1 413 ") and reply.count(b"HTTP/1.1") == 1
+        assert soon(lambda: not server._connections)
+
+
 def file_app(path: Path) -> Callable[[Request], Response]:
     def app(request: Request) -> Response:
         return Response(200, {}, FileRange(os.open(path, os.O_RDONLY), 10, path.stat().st_size - 20))
