@@ -13,7 +13,7 @@ Steps (`shared/spec/transfers.md`, planning):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
 
@@ -36,18 +36,15 @@ from skyswarm.pieces.size import piece_count, piece_size
 from skyswarm.ports.records import Batch
 from skyswarm.ports.work import Task
 from skyswarm.usecases import asking, jobs, objects
+from skyswarm.usecases.candidates import in_vain, learn_source, ranking, turns
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE, Job, SourceState
 from skyswarm.usecases.lookup import look_up
-from skyswarm.usecases.people import name_of
 from skyswarm.usecases.repos import known as known_repos
 from skyswarm.usecases.views import viewing
 
 PAGES_PER_CALL = 256
-TRIES = 4
-"""Sources that are asked in a row for one object: a dead one may cost 15 s each. The others have their turn later."""
 MAX_PLAN = 1 << 20
-_MOST_REMEMBERED = 4096
 PAGE_STRIDE = 1 << 24
 """Batch numbers of page n start at n × this: a page has at most 1,000 files of at most 10,000 pieces."""
 
@@ -145,20 +142,6 @@ def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
     return job
 
 
-def ranking(deps: Deps, agent: str, job: Job, sources: Iterable[str]) -> dict[str, int]:
-    """Whom to ask first: 0 the manifest's issuer and whom the link names, 1 whom the user has named or our own
-    chains reach, 2 strangers. Announcing is free, so strangers must never crowd out the others."""
-    owners = {job.issuer, *(hint.rpartition("/a/")[2] for hint in job.hints)}
-    now = deps.clock()
-    out = {}
-    with viewing(deps, agent) as view:
-        for one in sources:
-            near = one in owners or name_of(deps, agent, one) is not None
-            near = near or view.evaluate(one, "fetch", now).trusted
-            out[one] = 0 if one in owners else 1 if near else 2
-    return out
-
-
 def get_manifest(deps: Deps, agent: str, job: Job) -> Manifest:
     """The manifest, from our bucket or from a source; checked to be the one named and signed by its issuer."""
     envelope = objects.manifest_envelope(deps, agent, job.manifest)
@@ -202,7 +185,7 @@ def get_side(deps: Deps, agent: str, job: Job, manifest: Manifest, object_id: st
 
 def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_manifest: bool = False) -> bytes:
     last: SkyError | None = None
-    for source in _turns(deps, agent, jobs.load(deps, agent, job.id)):
+    for source in turns(deps, agent, jobs.load(deps, agent, job.id)):
         try:
             reply = asking.ask(deps, agent, source, job.manifest, (), (object_id,))
             index = reply.objects[0]
@@ -216,7 +199,7 @@ def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_man
                 return data
             return asking.read_object(deps, url, object_id, objects.MAX_SIDE)
         except SkyError as error:
-            last = _in_vain(deps, agent, job, source, error)
+            last = in_vain(deps, agent, job, source, error)
     if last is None:
         raise NoSourceError("no source is left", advice="It is tried again by itself.")
     raise last
@@ -227,74 +210,17 @@ def _met(deps: Deps, agent: str, job: Job) -> Job:
     last: SkyError | None = None
     if any(source.storage for source in job.active_sources()):
         return job
-    for source in _turns(deps, agent, job):
+    for source in turns(deps, agent, job):
         try:
             reply = asking.ask(deps, agent, source, job.manifest, (), (job.manifest,))
             learn_source(deps, agent, job.id, source, reply.storage, reply.chain)
             return jobs.load(deps, agent, job.id)
         except SkyError as error:
-            last = _in_vain(deps, agent, job, source, error)
+            last = in_vain(deps, agent, job, source, error)
     job = jobs.load(deps, agent, job.id)
     if last is not None and not job.active_sources():
         raise last
     return job
-
-
-def _turns(deps: Deps, agent: str, job: Job) -> list[SourceState]:
-    """Whom to ask now, at most four: the best first, and among equals who was not asked in vain lately."""
-    active = job.active_sources()
-    rank = ranking(deps, agent, job, [one.agent for one in active])
-    order = sorted(active, key=lambda one: (rank[one.agent], _vain_at(deps, agent, job, one.agent)))
-    near = [one for one in order if rank[one.agent] < 2]
-    strangers = [one for one in order if rank[one.agent] == 2]
-    # One place at least is a stranger's: whom we know may all be away.
-    chosen = near[: TRIES - 1 if strangers else TRIES]
-    return chosen + strangers[: TRIES - len(chosen)]
-
-
-def _vain_at(deps: Deps, agent: str, job: Job, source: str) -> float:
-    known = deps.cache.get((agent, "asked in vain"))
-    return float(known.get((job.id, source), 0)) if isinstance(known, dict) else 0.0
-
-
-def _in_vain(deps: Deps, agent: str, job: Job, source: SourceState, error: SkyError) -> SkyError:
-    """A source was asked in vain: it stands behind its equals from now on, or is dropped. Gives the error to tell."""
-    known = deps.cache.get((agent, "asked in vain"))
-    if not isinstance(known, dict) or len(known) > _MOST_REMEMBERED:
-        known = deps.cache[agent, "asked in vain"] = {}
-    known[job.id, source.agent] = deps.clock()
-    told = asking.of_source(deps, agent, source.agent, error)
-    if asking.refused_for_good(error):
-        drop(deps, agent, job.id, source.agent, error)
-    return told
-
-
-def learn_source(
-    deps: Deps, agent: str, transfer: str, source: SourceState, storage: str, chain: tuple[str, ...]
-) -> None:
-    """Remember what a source said of itself: its kind of storage, and the chain by which it serves us."""
-    if source.storage == storage and source.chain == chain:
-        return
-
-    def step(job: Job) -> Job | None:
-        for one in job.sources:
-            if one.agent == source.agent and (one.storage, one.chain) != (storage, chain):
-                return job.with_source(replace(one, storage=storage, chain=chain))
-        return None
-
-    jobs.change(deps, agent, transfer, step)
-
-
-def drop(deps: Deps, agent: str, transfer: str, source: str, error: SkyError) -> Job:
-    """Use that source no more in this transfer, and remember why."""
-
-    def step(job: Job) -> Job | None:
-        for one in job.sources:
-            if one.agent == source and one.state == "active":
-                return job.with_source(replace(one, state="dropped", code=error.code, reason=error.message))
-        return None
-
-    return jobs.change(deps, agent, transfer, step)
 
 
 # ---- batches -----------------------------------------------------------------------------------

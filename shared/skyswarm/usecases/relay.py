@@ -28,9 +28,9 @@ from skyswarm.pieces.digest import PieceDigest
 from skyswarm.pieces.hasher import verified
 from skyswarm.ports.records import Tally
 from skyswarm.usecases import asking, jobs
+from skyswarm.usecases.candidates import drop, learn_source
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import Job
-from skyswarm.usecases.plan import drop, learn_source
 
 MAX_RENEWALS = 3
 """How often one piece asks for a fresh URL before its source counts as failing."""

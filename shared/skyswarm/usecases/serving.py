@@ -6,8 +6,8 @@ Law: no byte of a file passes here; every refusal happens before the next dearer
   3. quota of the asker; nonce used once
   4. a live chain of vouches for `fetch`, with the share's threshold
   5. the share: its audience, its end
-  6. caps: bytes of this share per asker, bytes that the vouchers underwrite
-  7. URLs, one per file, of exactly the versions that were published
+  6. URLs, one per file, of exactly the versions that were published
+  7. caps: bytes of this share per asker, bytes that the vouchers underwrite; counted last, before the answer goes out
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from skyswarm.errors import AbsentError, RequestError, SkyError
 from skyswarm.messages.httpsig import Checked
 from skyswarm.messages.receipts import Receipt, sign_receipt
 from skyswarm.messages.requests import FetchRequest, Want
-from skyswarm.usecases import jobs, plan, receipts, serving
+from skyswarm.usecases import candidates, jobs, plan, receipts, serving
 from tests.support.land import Land, Person
 
 
@@ -52,8 +52,8 @@ def test_attack_the_issuer_is_asked_first_and_few_strangers_in_a_row(
     assert bob.job(transfer).issuer == alice.id
     owner = jobs.SourceState(agent=alice.id, endpoint=alice.url)
     crowd(bob, transfer, 20, owner)
-    turns = plan._turns(bob.deps, bob.id, bob.job(transfer))
-    assert turns[0].agent == alice.id and len(turns) == plan.TRIES
+    turns = candidates.turns(bob.deps, bob.id, bob.job(transfer))
+    assert turns[0].agent == alice.id and len(turns) == candidates.TRIES
     land.down.add(alice.id)
     seen: set[str] = set()
     for _ in range(3):
@@ -61,9 +61,9 @@ def test_attack_the_issuer_is_asked_first_and_few_strangers_in_a_row(
         land.now += 1
         with pytest.raises(SkyError):
             plan._from_sources(bob.deps, bob.id, bob.job(transfer), "0" * 64)
-        assert len(land.calls) == plan.TRIES
-        seen |= {one.agent for one in plan._turns(bob.deps, bob.id, bob.job(transfer))}
-    assert len(seen) == 1 + 3 * (plan.TRIES - 1), "the others have their turn later"
+        assert len(land.calls) == candidates.TRIES
+        seen |= {one.agent for one in candidates.turns(bob.deps, bob.id, bob.job(transfer))}
+    assert len(seen) == 1 + 3 * (candidates.TRIES - 1), "the others have their turn later"
     land.down.clear()
     bob.work()
     assert bob.files() == {"a": b"abc"}
@@ -71,7 +71,7 @@ def test_attack_the_issuer_is_asked_first_and_few_strangers_in_a_row(
 
 def test_attack_strangers_do_not_push_the_issuer_out_of_a_transfer(alice: Person, bob: Person) -> None:
     transfer = bob.get(alice.publish({"a": b"abc"}).envelope)
-    rank = plan.ranking(bob.deps, bob.id, bob.job(transfer), [alice.id, stranger(1).agent])
+    rank = candidates.ranking(bob.deps, bob.id, bob.job(transfer), [alice.id, stranger(1).agent])
     assert rank == {alice.id: 0, stranger(1).agent: 2}
 
 

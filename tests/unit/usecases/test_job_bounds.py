@@ -9,7 +9,7 @@ import pytest
 from skyswarm.errors import BackendError, DestinationConflictError, SourceRefusedError, TransferStateError
 from skyswarm.messages import canonical
 from skyswarm.ports.records import Transfer
-from skyswarm.usecases import jobs, plan, settle, tending
+from skyswarm.usecases import candidates, jobs, settle, tending
 from skyswarm.usecases.jobs import note_failure
 from skyswarm.usecases.reporting import report, status_of
 from tests.support.land import Land, Person
@@ -53,7 +53,7 @@ def test_attack_a_thousand_sources_with_long_reasons(alice: Person, bob: Person)
     for number in range(400):
         one = jobs.SourceState(agent=f"{number:064x}", endpoint="http://x.test/a/" + "0" * 400)
         jobs.change(bob.deps, bob.id, transfer, lambda now, add=one: now.with_source(add))  # type: ignore[misc]
-        plan.drop(bob.deps, bob.id, transfer, one.agent, SourceRefusedError("\u0001" * 500))
+        candidates.drop(bob.deps, bob.id, transfer, one.agent, SourceRefusedError("\u0001" * 500))
     job = bob.job(transfer)
     assert len(job.sources) == jobs.MAX_SOURCES and len(stored(bob, transfer)) <= jobs.MAX_JOB
     assert [one.agent for one in job.active_sources()] == [alice.id]
