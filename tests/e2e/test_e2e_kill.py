@@ -89,7 +89,8 @@ def kill_run(tmp_path: Path, size: int, kills: int, rate: int) -> None:
         tally = bob.report(job.id).tally
         assert (tally.bytes, tally.files, tally.failed) == (size, 1, 0)
         print(f"receipt: {ours.receipt.bytes / size:.3f} × the size, wasted {ours.receipt.wasted}")
-        assert total >= 0.8 * kills
+        # A short transfer may be over before the last kills on a fast machine; a long one may not.
+        assert total >= (0.8 * kills if kills > 10 else 2)
 
 
 def finished(bob: Actor) -> bool:
