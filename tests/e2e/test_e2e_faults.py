@@ -31,7 +31,7 @@ LASTING = {
     "stall": (Fault(stall=True), "failed", "SKY-310", "sent nothing"),
     "503": (Fault(status=503), "failed", "SKY-310", "503"),
     "expired": (Fault(expired=True), "failed", "SKY-310", "403"),
-    "cut": (Fault(cut=True), "failed", "SKY-310", "SKY-311"),
+    "cut": (Fault(cut=True), "failed", "SKY-310", "127.0.0.1"),
     "412": (Fault(status=412), "failed", "SKY-300", "1 of 1 files could not be had"),
     "wrong-range": (Fault(wrong_range=True), "failed", "SKY-300", "1 of 1 files could not be had"),
 }
