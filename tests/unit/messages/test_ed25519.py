@@ -19,6 +19,7 @@ VECTORS = Path(__file__).parents[2] / "vectors"
 RFC8032: list[dict[str, str]] = json.loads((VECTORS / "rfc8032/vectors.json").read_text())
 WYCHEPROOF: list[dict[str, Any]] = json.loads((VECTORS / "wycheproof/ed25519.json").read_text())
 SPECCHECK: list[dict[str, Any]] = json.loads((VECTORS / "speccheck/cases.json").read_text())
+SPECCHECK_PUBLISHED: list[dict[str, Any]] = json.loads((VECTORS / "speccheck/published.json").read_text())
 # The worked example of the did:key specification.
 PUBLISHED = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
 PUBLISHED_KEY = "2e6fcce36701dc791488e0d0b1745cc1e33a4c1c9fcc41c63bd343dbbe0970e6"
@@ -56,6 +57,28 @@ def test_wycheproof_is_whole() -> None:
         "invalid": 64,
         "acceptable": 29,
     }
+
+
+@pytest.mark.parametrize("case", SPECCHECK_PUBLISHED, ids=lambda case: str(case["case"]))
+def test_speccheck_as_published_has_libsodiums_verdict(case: dict[str, Any]) -> None:
+    assert accepted(case["public"], case["message"], case["signature"]) is (case["case"] == 3)
+
+
+def test_speccheck_as_published_is_whole_and_its_equations_are_the_papers() -> None:
+    assert [case["case"] for case in SPECCHECK_PUBLISHED] == list(range(12))
+    held = [
+        tuple(
+            generate.holds(
+                *(bytes.fromhex(case[part]) for part in ("public", "message", "signature")), cofactored
+            )
+            for cofactored in (True, False)
+        )
+        for case in SPECCHECK_PUBLISHED
+    ]
+    both, neither, only_cofactored = (True, True), (False, False), (True, False)
+    assert held[:8] == [both, both, both, both, only_cofactored, only_cofactored, both, both]
+    # 8 and 10 were hashed with the reduced point, 9 and 11 with the bytes as sent, as `holds` does.
+    assert held[8:] == [neither, both, only_cofactored, both]
 
 
 @pytest.mark.parametrize("case", SPECCHECK, ids=lambda case: f"{case['case']}: {case['comment']}")

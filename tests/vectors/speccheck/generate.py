@@ -74,6 +74,20 @@ FOUR = lift(0, 0) or ZERO
 Case = dict[str, object]
 
 
+def holds(public: bytes, message: bytes, signature: bytes, cofactored: bool) -> bool:
+    """Whether the equation holds for a decoder that refuses nothing: y and S are taken modulo p and L, the hash is over
+    the bytes as sent."""
+    points = [
+        lift((n := int.from_bytes(part, "little")) % 2**255 % P, n >> 255)
+        for part in (public, signature[:32])
+    ]
+    if points[0] is None or points[1] is None:
+        return False
+    left = mul(int.from_bytes(signature[32:], "little"), BASE)
+    right = add(points[1], mul(number(signature[:32], public, message) % L, points[0]))
+    return mul(8, left) == mul(8, right) if cofactored else left == right
+
+
 def messages() -> Iterator[bytes]:
     for count in range(1000):
         yield hashlib.sha256(b"skyswarm speccheck message %d" % count).digest()
