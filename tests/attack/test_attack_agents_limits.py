@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import stat
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -13,29 +11,8 @@ import pytest
 
 from skyswarm.messages.receipts import Receipt, SignedReceipt, parse_receipt, sign_receipt
 from skyswarm.messages.requests import Want
-from tests.support.attack import Agent, Answer, Town, ask, call, signed, town
+from tests.support.attack import FILE, Agent, Answer, Town, ask, call, signed
 from tests.support.racing import race
-
-FILE = bytes(range(250)) * 4  # 1000 bytes
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Town]:
-    with town(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def alice(place: Town) -> Agent:
-    return place.agent("alice")
-
-
-@pytest.fixture
-def bob(place: Town, alice: Agent) -> Agent:
-    made = place.agent("bob")
-    alice.vouch(made)
-    alice.hears(made)
-    return made
 
 
 # ---- byte caps and underwriting ------------------------------------------------------------------
@@ -49,9 +26,7 @@ def test_attack_byte_cap_per_asker_under_racing_requests(alice: Agent, bob: Agen
 
 def test_attack_vouch_limit_exceeded(place: Town, alice: Agent) -> None:
     """Alice underwrites 2,500 bytes for bob, and he asks for more in one race."""
-    bob = place.agent("bob")
-    alice.vouch(bob, limit=2500)
-    alice.hears(bob)
+    bob = alice.welcomes(place.agent("bob"), limit=2500)
     share = alice.publish({"a": FILE}).manifest.id
     answers: list[Answer] = race([lambda: ask(bob, alice, share)] * 6)
     served = sum(one.status == 200 for one in answers)
@@ -65,9 +40,7 @@ def test_attack_vouch_limit_exceeded(place: Town, alice: Agent) -> None:
 
 def test_attack_sybils_together_cannot_exceed_what_is_underwritten(place: Town, alice: Agent) -> None:
     """Mallory may have 3,500 bytes and vouches without limit for five agents of her own."""
-    mallory = place.agent("mallory")
-    alice.vouch(mallory, depth=2, limit=3500)
-    alice.hears(mallory)
+    mallory = alice.welcomes(place.agent("mallory"), depth=2, limit=3500)
     share = alice.publish({"a": FILE}).manifest.id
     puppets = [place.agent(f"puppet{n}") for n in range(5)]
     for one in puppets:
@@ -108,8 +81,8 @@ def _hand_in(bob: Agent, alice: Agent, receipt: SignedReceipt, **changes: Any) -
 
 
 @pytest.fixture
-def fetched(alice: Agent, bob: Agent) -> str:
-    share = alice.publish({"a": FILE}).manifest.id
+def fetched(alice: Agent, bob: Agent, share: str) -> str:
+    """The share, of which bob has had what there is once."""
     assert ask(bob, alice, share).status == 200
     return share
 
@@ -131,9 +104,7 @@ def test_attack_receipt_that_counts_more_than_was_handed_out(alice: Agent, bob: 
 def test_attack_receipt_forged_by_the_receiver_or_a_third(
     place: Town, alice: Agent, bob: Agent, fetched: str
 ) -> None:
-    mallory = place.agent("mallory")
-    alice.vouch(mallory)
-    alice.hears(mallory)
+    mallory = alice.welcomes(place.agent("mallory"))
     in_bobs_name = sign_receipt(_receipt(alice, bob), mallory.key)
     assert _hand_in(mallory, alice, in_bobs_name).code == "SKY-201"
     assert _hand_in(bob, alice, in_bobs_name).code == "SKY-201", "bob's request, not his signature"

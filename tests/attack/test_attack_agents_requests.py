@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,34 +12,8 @@ from skyswarm.edge.wire import MAX_HEAD
 from skyswarm.messages.requests import FetchRequest, Want
 from skyswarm.messages.statements import Vouch
 from skyswarm.usecases import people
-from tests.support.attack import ONE, Agent, Answer, Town, ask, call, nonce, sealed, signed, submit, town
+from tests.support.attack import FILE, ONE, Agent, Answer, Town, ask, call, nonce, sealed, signed, submit
 from tests.support.racing import race
-
-FILE = b"the tide comes in twice a day\n" * 50
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Town]:
-    with town(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def alice(place: Town) -> Agent:
-    return place.agent("alice")
-
-
-@pytest.fixture
-def bob(place: Town, alice: Agent) -> Agent:
-    made = place.agent("bob")
-    alice.vouch(made)
-    alice.hears(made)
-    return made
-
-
-@pytest.fixture
-def share(alice: Agent) -> str:
-    return alice.publish({"tide.txt": FILE}).manifest.id
 
 
 def test_the_honest_request_is_served(alice: Agent, bob: Agent, share: str) -> None:

@@ -67,17 +67,13 @@ def test_attack_tenant_asks_for_the_neighbours_share(land: Land, alice: Person, 
 
 
 def test_attack_tenant_request_at_the_neighbours_path(land: Land, alice: Person, eve: Person) -> None:
-    bob = land.agent("bob")
-    alice.vouch(bob)
-    alice.hears(bob)
+    bob = alice.welcomes(land.agent("bob"))
     share = alice.publish({"a": SECRET})
     assert ask(bob, alice, share.manifest.id, at=eve) == "SKY-204"
 
 
 def test_attack_tenant_trust_of_one_is_not_trust_of_the_other(land: Land, alice: Person, eve: Person) -> None:
-    bob = land.agent("bob")
-    eve.vouch(bob)
-    eve.hears(bob)
+    bob = eve.welcomes(land.agent("bob"))
     share = alice.publish({"a": SECRET})
     assert ask(bob, alice, share.manifest.id) in ("SKY-201", "SKY-210")
     assert not alice.sees(bob) and eve.sees(bob)

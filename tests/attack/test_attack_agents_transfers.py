@@ -19,17 +19,11 @@ from skyswarm.messages.requests import FetchRequest
 from skyswarm.pieces.digest import content_of
 from skyswarm.pieces.size import piece_count
 from skyswarm.usecases import jobs, reporting, starting
-from tests.support.attack import Agent, Town, town
+from tests.support.attack import Agent, Town
 from tests.support.liar import Liar, digest, entry, page, patient
 from tests.support.stage import free_port
 
 GOOD = b"what the manifest names\n"
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Town]:
-    with town(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

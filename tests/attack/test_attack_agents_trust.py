@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from skyswarm.messages.statements import Announce, Head, Vouch
 from skyswarm.usecases import introducing, people
-from tests.support.attack import DAY, Agent, Sybil, Town, ask, sealed, submit, town
-
-FILE = b"0123456789" * 10
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Town]:
-    with town(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def alice(place: Town) -> Agent:
-    return place.agent("alice")
+from tests.support.attack import DAY, FILE, Agent, Sybil, Town, ask, sealed, submit
 
 
 @pytest.fixture
 def carol(place: Town, alice: Agent) -> Agent:
     """Alice trusts her, and lets her vouch for others."""
-    made = place.agent("carol")
-    alice.vouch(made, depth=2)
-    alice.hears(made)
-    return made
-
-
-@pytest.fixture
-def share(alice: Agent) -> str:
-    return alice.publish({"a": FILE}).manifest.id
+    return alice.welcomes(place.agent("carol"), depth=2)
 
 
 def _vouch(issuer: Agent, sub: str, now: float, seq: int = 1, prev: str | None = None) -> Vouch:

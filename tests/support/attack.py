@@ -37,6 +37,8 @@ from tests.support.stage import free_port
 
 DAY = 86_400
 ONE = (Want(0, 0, 0, 1),)
+FILE = bytes(range(250)) * 4
+"""What is shared: a thousand bytes."""
 
 
 class Town:
@@ -117,6 +119,12 @@ class Agent:
         """Its store has their chains, as if read from a repository."""
         for other in others:
             self.deps.statements.append(self.id, other.deps.statements.of(other.id, other.id))
+
+    def welcomes(self, other: Agent, **terms: Any) -> Agent:
+        """Vouch for it, and know it by its key from now on; gives it back."""
+        self.vouch(other, **terms)
+        self.hears(other)
+        return other
 
     def publish(self, files: dict[str, bytes], storage: str = "src", **terms: Any) -> publish.Published:
         """Share these files."""

@@ -229,6 +229,12 @@ class Person:
         for one in others:
             self.deps.statements.append(self.id, one.deps.statements.of(one.id, one.id))
 
+    def welcomes(self, other: Person, **terms: Any) -> Person:
+        """Vouch for it, and know it by its key from now on; gives it back."""
+        self.vouch(other, **terms)
+        self.hears(other)
+        return other
+
     def get(self, envelope: bytes, *sources: Person, **wish: Any) -> str:
         """Start a transfer as if these sources had been found; its id."""
         job = starting.start_manifest(self.deps, self.id, envelope, starting.Wish("home", **wish))

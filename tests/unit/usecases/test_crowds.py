@@ -17,21 +17,8 @@ from tests.support.land import Land, Person
 
 
 @pytest.fixture
-def land() -> Land:
-    return Land()
-
-
-@pytest.fixture
-def alice(land: Land) -> Person:
-    return land.agent("alice")
-
-
-@pytest.fixture
 def bob(land: Land, alice: Person) -> Person:
-    made = land.agent("bob", patience=1e6)
-    alice.vouch(made)
-    alice.hears(made)
-    return made
+    return alice.welcomes(land.agent("bob", patience=1e6))
 
 
 def stranger(number: int) -> jobs.SourceState:

@@ -25,21 +25,8 @@ from tests.support.land import Land, Person
 
 
 @pytest.fixture
-def land() -> Land:
-    return Land()
-
-
-@pytest.fixture
-def alice(land: Land) -> Person:
-    return land.agent("alice")
-
-
-@pytest.fixture
 def carol(land: Land, alice: Person) -> Person:
-    made = land.agent("carol")
-    alice.vouch(made, depth=2)
-    alice.hears(made)
-    return made
+    return alice.welcomes(land.agent("carol"), depth=2)
 
 
 def chain(who: Person) -> list[bytes]:

@@ -17,24 +17,6 @@ from tests.support.land import Land, Person
 HOME = Wish("home")
 
 
-@pytest.fixture
-def land() -> Land:
-    return Land()
-
-
-@pytest.fixture
-def alice(land: Land) -> Person:
-    return land.agent("alice")
-
-
-@pytest.fixture
-def bob(land: Land, alice: Person) -> Person:
-    made = land.agent("bob")
-    alice.vouch(made)
-    alice.hears(made)
-    return made
-
-
 def look(bob: Person, wish: Wish = HOME) -> list[str]:
     return inbox.look(bob.deps, bob.id, wish)
 

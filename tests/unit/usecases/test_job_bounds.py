@@ -16,16 +16,6 @@ from tests.support.land import Land, Person
 
 
 @pytest.fixture
-def land() -> Land:
-    return Land()
-
-
-@pytest.fixture
-def alice(land: Land) -> Person:
-    return land.agent("alice")
-
-
-@pytest.fixture
 def bob(land: Land) -> Person:
     return land.agent("bob", failures_kept=1000)
 

@@ -17,21 +17,8 @@ ALL = {f"it/{key}": data for key, data in FILES.items()}
 
 
 @pytest.fixture
-def land() -> Land:
-    return Land()
-
-
-@pytest.fixture
-def alice(land: Land) -> Person:
-    return land.agent("alice")
-
-
-@pytest.fixture
 def carol(land: Land, alice: Person) -> Person:
-    made = land.agent("carol")
-    alice.vouch(made, depth=1)
-    alice.hears(made)
-    return made
+    return alice.welcomes(land.agent("carol"), depth=1)
 
 
 @pytest.fixture

@@ -22,16 +22,6 @@ from tests.support.land import INLINE, Land, Person
 FILES = {"a.txt": b"a" * 10, "d/b.bin": b"b" * 5000, "d/e/c": b"", "z": b"z"}
 
 
-@pytest.fixture
-def land() -> Land:
-    return Land()
-
-
-@pytest.fixture
-def alice(land: Land) -> Person:
-    return land.agent("alice")
-
-
 class Watched(MemoryStorage):
     """Counts what is read, and may change a file under the reader's feet."""
 

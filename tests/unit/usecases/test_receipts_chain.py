@@ -17,22 +17,9 @@ from tests.support.land import INLINE, Land, Person
 
 
 @pytest.fixture
-def land() -> Land:
-    return Land()
-
-
-@pytest.fixture
-def alice(land: Land) -> Person:
-    return land.agent("alice")
-
-
-@pytest.fixture
-def bob(land: Land, alice: Person) -> Person:
-    made = land.agent("bob")
-    alice.vouch(made)
-    alice.hears(made)
-    made.hears(alice)
-    return made
+def bob(bob: Person, alice: Person) -> Person:
+    bob.hears(alice)
+    return bob
 
 
 def moved(alice: Person, bob: Person, name: str) -> str:

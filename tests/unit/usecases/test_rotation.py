@@ -11,7 +11,7 @@ from skyswarm.errors import AbsentError, InputError
 from skyswarm.messages.statements import Rotate
 from skyswarm.usecases import people, tending
 from skyswarm.usecases.views import viewing
-from tests.support.land import Land, Person
+from tests.support.land import Person
 
 
 class Crash(BaseException):
@@ -29,11 +29,6 @@ class DyingKeys:
 
     def rotate(self, agent: str, expect: bytes) -> bytes:
         raise Crash
-
-
-@pytest.fixture
-def alice() -> Person:
-    return Land().agent("alice")
 
 
 def key_of(person: Person) -> bytes:

@@ -21,21 +21,8 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def land() -> Land:
-    return Land()
-
-
-@pytest.fixture
-def alice(land: Land) -> Person:
-    return land.agent("alice")
-
-
-@pytest.fixture
 def bob(land: Land, alice: Person) -> Person:
-    made = land.agent("bob", batch_files=3, batch_bytes=40 * MIB)
-    alice.vouch(made)
-    alice.hears(made)
-    return made
+    return alice.welcomes(land.agent("bob", batch_files=3, batch_bytes=40 * MIB))
 
 
 def batches(bob: Person, transfer: str) -> list[Batch]:

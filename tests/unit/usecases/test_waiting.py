@@ -13,22 +13,9 @@ from tests.support.land import INLINE, Land, Person
 
 
 @pytest.fixture
-def land() -> Land:
-    return Land()
-
-
-@pytest.fixture
-def alice(land: Land) -> Person:
-    return land.agent("alice")
-
-
-@pytest.fixture
-def bob(land: Land, alice: Person) -> Person:
-    made = land.agent("bob")
-    alice.vouch(made)
-    alice.hears(made)
-    people.give_name(made.deps, made.id, "alice", alice.id)
-    return made
+def bob(bob: Person, alice: Person) -> Person:
+    people.give_name(bob.deps, bob.id, "alice", alice.id)
+    return bob
 
 
 def waits(bob: Person, transfer: str) -> tuple[str, str, float]:
