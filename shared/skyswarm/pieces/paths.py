@@ -12,6 +12,7 @@ import hashlib
 import re
 import unicodedata
 from array import array
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from skyswarm.errors import PathCollisionError, UnsafePathError
@@ -94,7 +95,7 @@ class SharePath:
 
 def _check(text: str) -> None:
     if not isinstance(text, str) or not text:
-        raise UnsafePathError("an empty path")
+        raise UnsafePathError("a path must be text, and not empty")
     # Characters first: what follows may then encode and print the text.
     if found := _FORBIDDEN.search(text):
         raise _unsafe(text, f"has the character U+{ord(found[0]):04X}, which no path may have")
@@ -139,7 +140,8 @@ class PathSet:
     Two paths clash when they are equal, or when one is a file where the other needs a folder. With `folding`
     (the rule for destinations that fold case or normalise, as Windows and macOS do) they are compared by
     their `fold`. Only 63 bits of a hash are kept: among ten million paths there is one chance in 180,000 that
-    an innocent one is refused, and none that a clash passes.
+    an innocent one is refused, and none that a clash passes. Buckets are kept in order: names can be searched
+    for one of them, and must not make it slow.
     """
 
     __slots__ = ("_buckets", "_chain", "_folding", "_size")
@@ -175,10 +177,12 @@ class PathSet:
         if bucket is None:
             self._buckets[number >> 48] = array("Q", (entry,))
             return True
-        if entry ^ 1 in bucket:
+        at = bisect_left(bucket, number & ~1)  # where it is known as either kind: never as both
+        known = bucket[at] if at < len(bucket) else None
+        if known == entry ^ 1:
             raise PathCollisionError(f"{_show(path.text)}: a file and a folder of this share have one name")
-        if entry not in bucket:
-            bucket.append(entry)
+        if known != entry:
+            bucket.insert(at, entry)
             return True
         if kind == _FILE:
             rule = "equal to it but for case and accents" if self._folding else "equal to it"

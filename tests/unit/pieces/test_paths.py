@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os.path
+import time
 import tracemalloc
 import unicodedata
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +129,25 @@ def test_a_hundred_thousand_paths_in_seven_megabytes() -> None:
     assert used < 7_000_000  # of which 5 MB are the empty buckets: a million paths take 16 MB
 
 
+def test_names_that_were_searched_for_one_bucket_cost_no_quadratic_time() -> None:
+    """65,536 hashes find one more name for a bucket, so a hostile share can put all of its paths into one."""
+    seen = PathSet()
+    for folder in "ab":
+        seen.add(SharePath.parse(f"{folder}/x"))
+    for number, bucket in enumerate(seen._buckets):
+        if bucket is not None:
+            spaced = range(number << 48, (number + 1) << 48, 1 << 30)
+            seen._buckets[number] = array("Q", sorted({*spaced, *bucket}))
+    began = time.process_time()
+    for number in range(100):  # the folders are met anew with every path
+        seen.add(SharePath.parse(f"{'ab'[number % 2]}/{number}"))
+    assert time.process_time() - began < 0.2
+    for clash in ("a/x", "a", "b"):
+        with pytest.raises(PathCollisionError):
+            seen.add(SharePath.parse(clash))
+
+
 def test_paths_are_text() -> None:
-    for wrong in (None, 7, b"a", ["a"]):
-        with pytest.raises(InputError):
+    for wrong in (None, 7, b"a", ["a"], ""):
+        with pytest.raises(InputError, match="text, and not empty"):
             SharePath.parse(wrong)  # type: ignore[arg-type]
