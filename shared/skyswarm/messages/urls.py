@@ -81,6 +81,10 @@ def _six(six: str, error: type[InputError]) -> str:
         address = IPv6Address(six)
     except AddressValueError as wrong:
         raise error("a URL with brackets around what is not an IPv6 address") from wrong
-    if str(address) != six:
+    # Written here, not by `str`: from Python 3.13 on that ends IPv4-mapped addresses in a dotted IPv4 address, and all
+    # agents must agree on what an endpoint is.
+    mapped = address.ipv4_mapped
+    shortest = str(address) if mapped is None else f"::ffff:{int(mapped) >> 16:x}:{int(mapped) & 0xFFFF:x}"
+    if shortest != six:
         raise error("a URL with an IPv6 address that is not in its shortest form")
     return f"[{six}]"

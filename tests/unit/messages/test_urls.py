@@ -19,6 +19,8 @@ ENDPOINTS = [
     "https://xn--bcher-kva.example:8443/x_y/-/~z/v1.0",
     "http://[::1]:9",
     "http://[2001:db8::1]/a",
+    "http://[::ffff:102:304]",
+    "http://[::ffff:0:0]",
     "http://1.2.3.4.example",
     "http://0x7f.example",
 ]
@@ -72,6 +74,9 @@ REFUSED = [
     "http://[::1%25eth0]",
     "http://[127.0.0.1]",
     "http://[:::]",
+    "http://[::ffff:1.2.3.4]",
+    "http://[::ffff:0102:304]",
+    "http://[0:0:0:0:0:ffff:102:304]",
     "http://a.example/a b",
     "http://a.example/\n",
     "http://a.example\n",
