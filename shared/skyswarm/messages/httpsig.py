@@ -9,8 +9,8 @@ order, parameters, algorithm and tag are constants. Steps, cheap ones first:
     4. the signature verifies under the key in keyid        (about 50 us; only here a key is used)
     5. the body is the one that was signed
 
-`read_request` does 1-3, `Claim.check` 4-5. Not done here: whether keyid is the agent's key *now* (its chain says so)
-and whether the nonce was used before (the table says so). Why no library: `shared/decisions/messages-httpsig.md`.
+Not done here: whether keyid is the agent's key *now* (its chain says so) and whether the nonce was used before (the
+table says so). Why no library: `shared/decisions/messages-httpsig.md`.
 """
 
 from __future__ import annotations
@@ -83,39 +83,6 @@ class Checked:
     remember_until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A request that is well formed, for us and in time, and says it is from `agent`. Nothing is proven yet."""
-
-    agent: str
-    keyid: str
-    public: bytes
-    nonce: str
-    created: int
-    expires: int
-    remember_until: float
-    bases: tuple[bytes, ...]
-    signature: bytes
-    digest: str
-    body: bytes
-
-    def check(self) -> Checked:
-        """Steps 4 and 5. SignatureError."""
-        for base in self.bases[:-1]:
-            try:
-                verify(self.public, base, self.signature)
-                break
-            except SignatureError:
-                continue
-        else:
-            verify(self.public, self.bases[-1], self.signature)
-        if not hmac.compare_digest(content_digest(self.body), self.digest):
-            raise SignatureError("the body is not the one that was signed")
-        return Checked(
-            self.agent, self.keyid, self.public, self.nonce, self.created, self.expires, self.remember_until
-        )
-
-
 def content_digest(body: bytes) -> str:
     """The Content-Digest header (RFC 9530) of a body."""
     return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
@@ -162,7 +129,7 @@ def sign_request(
     }
 
 
-def read_request(
+def check_request(
     method: str,
     authority: str | Sequence[str],
     path: str,
@@ -172,13 +139,14 @@ def read_request(
     audience: str,
     now: float,
     max_skew: float = MAX_SKEW,
-) -> Claim:
-    """Steps 1 to 3. RequestError, AudienceError, StaleRequestError.
+) -> Checked:
+    """All five steps. RequestError, AudienceError, StaleRequestError, SignatureError.
 
     `headers` has lower-case names; several lines of one name must arrive joined by commas, never dropped. `path` and
     `query` (without '?') are as they were on the wire. `authority` is what the asker called us: a gateway may rewrite
     the Host header, so up to four candidates are tried; none of them needs to be believed, `audience` is what binds.
     """
+    # 1. the headers
     agent, named, digest, given, signed = (_header(headers, name) for name in HEADERS)
     label, _, params = given.partition("=")
     match = _PARAMS.fullmatch(params)
@@ -193,37 +161,22 @@ def read_request(
         public = parse_did_key(keyid)
     except MalformedError as error:
         raise RequestError(f"keyid is {error.message}") from error
+    # 2. the audience
     if not hmac.compare_digest(named.encode(), audience.encode()):
         raise AudienceError("this request is meant for another agent")
+    # 3. the time
     created, expires = int(match["created"]), int(match["expires"])
     _in_time(created, expires, now, max_skew)
-    candidates = (authority,) if isinstance(authority, str) else tuple(authority)
-    if not 1 <= len(candidates) <= MAX_AUTHORITIES:
-        raise RequestError(f"a request has 1 to {MAX_AUTHORITIES} authorities to be checked under")
-    bases = tuple(
-        _base(method, one.lower(), path, query, digest, agent, named, params)
-        for one in dict.fromkeys(candidates)
-    )
+    # 4. the signature, under one of the authorities
+    hosts = _candidates((authority,) if isinstance(authority, str) else authority)
+    bases = [_base(method, host, path, query, digest, agent, named, params) for host in hosts]
+    if not any(_verifies(public, base, signature) for base in bases):
+        raise SignatureError("the signature does not verify under this key")
+    # 5. the body
+    if not hmac.compare_digest(content_digest(body), digest):
+        raise SignatureError("the body is not the one that was signed")
     # Accepted while now <= expires + max_skew; one second more for the fraction.
-    until = expires + max_skew + 1
-    return Claim(
-        agent, keyid, public, match["nonce"], created, expires, until, bases, signature, digest, body
-    )
-
-
-def check_request(
-    method: str,
-    authority: str | Sequence[str],
-    path: str,
-    query: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    audience: str,
-    now: float,
-    max_skew: float = MAX_SKEW,
-) -> Checked:
-    """All five steps at once: `read_request(…).check()`."""
-    return read_request(method, authority, path, query, headers, body, audience, now, max_skew).check()
+    return Checked(agent, keyid, public, match["nonce"], created, expires, expires + max_skew + 1)
 
 
 _ADVICE = "Sign as shared/spec/messages.md says: one signature, fixed components, fixed parameters."
@@ -264,12 +217,29 @@ def _in_time(created: int, expires: int, now: float, max_skew: float) -> None:
         )
 
 
+def _candidates(authorities: Sequence[str]) -> list[str]:
+    """The authorities to check under, each once. One that nobody could have signed under spoils none of the others."""
+    if not 1 <= len(authorities) <= MAX_AUTHORITIES:
+        raise RequestError(f"a request has 1 to {MAX_AUTHORITIES} authorities to be checked under")
+    hosts = [host for host in dict.fromkeys(one.lower() for one in authorities) if _AUTHORITY.fullmatch(host)]
+    if not hosts:
+        raise RequestError("the authority of this request cannot be signed")
+    return hosts
+
+
+def _verifies(public: bytes, base: bytes, signature: bytes) -> bool:
+    try:
+        verify(public, base, signature)
+    except SignatureError:
+        return False
+    return True
+
+
 def _base(
     method: str, authority: str, path: str, query: str, digest: str, agent: str, audience: str, params: str
 ) -> bytes:
     for value, pattern, what in (
         (method, _METHOD, "method"),
-        (authority, _AUTHORITY, "authority"),
         (path, _PATH, "path"),
         (query, _QUERY, "query"),
         (agent, ID, "Skyswarm-Agent"),
