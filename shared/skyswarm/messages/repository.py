@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from skyswarm.errors import RequestError
 from skyswarm.messages import canonical
 from skyswarm.messages.fields import Fields
-from skyswarm.messages.statements import Head
+from skyswarm.messages.requests import read_body
+from skyswarm.messages.statement_parts import Head, read_head
 
 MAX_BODY = 256 * 1024
 MAX_REPLY = 1024 * 1024
@@ -34,7 +35,7 @@ class AnnounceRequest:
     @classmethod
     def parse(cls, body: bytes) -> AnnounceRequest:
         """RequestError, MalformedError, TooLargeError."""
-        f = _fields(body, MAX_BODY, "announce request")
+        f = read_body(body, MAX_BODY, "announce request")
         found = cls(_envelope(f, "announce"), _envelopes(f, "chain", MAX_BATCH))
         f.end()
         return found
@@ -56,10 +57,8 @@ class AnnounceReply:
     @classmethod
     def parse(cls, body: bytes) -> AnnounceReply:
         """RequestError, MalformedError, TooLargeError."""
-        f = _fields(body, MAX_BODY, "announce reply")
-        fresh, inner = f.take("fresh"), f.object("head")
-        head = Head(inner.integer("seq"), inner.id("id"))
-        inner.end()
+        f = read_body(body, MAX_BODY, "announce reply")
+        fresh, head = f.take("fresh"), read_head(f)
         f.end()
         if type(fresh) is not bool:
             raise RequestError("announce reply: fresh must be true or false")
@@ -81,7 +80,7 @@ class LookupReply:
     @classmethod
     def parse(cls, body: bytes) -> LookupReply:
         """RequestError, MalformedError, TooLargeError."""
-        f = _fields(body, MAX_REPLY, "lookup reply")
+        f = read_body(body, MAX_REPLY, "lookup reply")
 
         def one(field: Fields) -> AnnounceRequest:
             inner = field.object("item")
@@ -111,23 +110,14 @@ class StatementsPage:
     @classmethod
     def parse(cls, body: bytes) -> StatementsPage:
         """RequestError, MalformedError, TooLargeError."""
-        f = _fields(body, MAX_REPLY, "statements page")
+        f = read_body(body, MAX_REPLY, "statements page")
         found = cls(_envelopes(f, "statements", MAX_PAGE), f.integer("next"), f.integer("count"))
         f.end()
         return found
 
 
-def _fields(body: bytes, limit: int, what: str) -> Fields:
-    f = Fields(canonical.loads(body, limit), what, RequestError)
-    f.fixed("v", 1)
-    return f
-
-
 def _envelope(f: Fields, name: str) -> bytes:
-    value = f.take(name)
-    if not isinstance(value, dict):
-        raise f.fail(name, "must be an envelope")
-    return canonical.dumps(value)
+    return canonical.dumps(f.mapping(name))
 
 
 def _envelopes(f: Fields, name: str, most: int) -> tuple[bytes, ...]:

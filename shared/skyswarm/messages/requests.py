@@ -16,8 +16,10 @@ from skyswarm.errors import RequestError, TooLargeError
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import max_size
 from skyswarm.messages.fields import Fields
-from skyswarm.messages.statements import MAX_PAYLOAD, Head
+from skyswarm.messages.pages import MAX_PAGE_FILES
+from skyswarm.messages.statement_parts import MAX_PAYLOAD, Head, read_head
 from skyswarm.messages.urls import MAX_URL, parse_url
+from skyswarm.pieces.size import MAX_PIECES
 
 MAX_REQUEST = 256 * 1024
 MAX_REPLY = 1024 * 1024
@@ -26,9 +28,7 @@ MAX_OBJECTS = 64
 MAX_PROOF = 64
 MAX_STATEMENTS = 256
 MAX_CHAIN = 16
-MAX_PAGE = 2**31 - 1
-MAX_FILE = 999
-MAX_PIECES = 10_000
+LAST_PAGE = 2**31 - 1
 MAX_MESSAGE = 500
 MAX_NOTE = 16_384
 
@@ -76,7 +76,7 @@ class FetchRequest:
     @classmethod
     def parse(cls, body: bytes) -> FetchRequest:
         """RequestError, MalformedError, TooLargeError."""
-        f = _read(body, MAX_REQUEST, "fetch_piece request")
+        f = read_body(body, MAX_REQUEST, "fetch_piece request")
         manifest = f.id("manifest")
         want = f.items("want", MAX_WANT, _want)
         request = cls(manifest, want, f.ids("objects", MAX_OBJECTS), _envelopes(f, "proof", MAX_PROOF))
@@ -111,7 +111,7 @@ class FetchReply:
     @classmethod
     def parse(cls, body: bytes) -> FetchReply:
         """RequestError, MalformedError, TooLargeError."""
-        f = _read(body, MAX_REPLY, "fetch_piece reply")
+        f = read_body(body, MAX_REPLY, "fetch_piece reply")
         urls = f.items("urls", MAX_WANT + MAX_OBJECTS, _grant)
         last = len(urls) - 1
         wants = f.items("wants", MAX_WANT, lambda item: item.integer("item", 0, last))
@@ -121,7 +121,7 @@ class FetchReply:
             lambda item: item.maybe("item", lambda name: item.integer(name, 0, last)),
         )
         storage = f.match("storage", STORAGE, "must be a kind of storage")
-        reply = cls(urls, wants, objects, storage, _head(f), f.ids("chain", MAX_CHAIN))
+        reply = cls(urls, wants, objects, storage, read_head(f), f.ids("chain", MAX_CHAIN))
         f.end()
         return reply
 
@@ -144,7 +144,7 @@ class SubmitRequest:
     @classmethod
     def parse(cls, body: bytes) -> SubmitRequest:
         """RequestError, MalformedError, TooLargeError."""
-        f = _read(body, MAX_REQUEST, "statements request")
+        f = read_body(body, MAX_REQUEST, "statements request")
         request = cls(_envelopes(f, "statements", MAX_STATEMENTS))
         f.end()
         return request
@@ -176,7 +176,7 @@ class SubmitReply:
     @classmethod
     def parse(cls, body: bytes) -> SubmitReply:
         """RequestError, MalformedError, TooLargeError."""
-        f = _read(body, MAX_REPLY, "statements reply")
+        f = read_body(body, MAX_REPLY, "statements reply")
         promise = f.maybe("promise", lambda name: f.lines(name, MAX_NOTE))
         reply = cls(f.items("results", MAX_STATEMENTS, _outcome), promise)
         f.end()
@@ -184,7 +184,8 @@ class SubmitReply:
 
 
 # ---- parts -----------------------------------------------------------------------------------
-def _read(body: bytes, limit: int, what: str) -> Fields:
+def read_body(body: bytes, limit: int, what: str) -> Fields:
+    """The fields of a body of version 1. RequestError, MalformedError, TooLargeError."""
     f = Fields(canonical.loads(body, limit), what, RequestError)
     f.fixed("v", 1)
     return f
@@ -200,13 +201,15 @@ def _write(value: dict[str, Any], limit: int) -> bytes:
 def _want(item: Fields) -> Want:
     f = item.object("item")
     want = Want(
-        f.integer("page", 0, MAX_PAGE),
-        f.integer("file", 0, MAX_FILE),
+        f.integer("page", 0, LAST_PAGE),
+        f.integer("file", 0, MAX_PAGE_FILES - 1),
         f.integer("first", 0, MAX_PIECES - 1),
         f.integer("count", 0, MAX_PIECES),
     )
     f.end()
-    if want.first + want.count > MAX_PIECES or (want.count == 0 and want.first):
+    if want.count == 0 and want.first:
+        raise RequestError("fetch_piece request: a count of 0 asks for an empty file, which begins at 0")
+    if want.first + want.count > MAX_PIECES:
         raise RequestError(f"fetch_piece request: a file has at most {MAX_PIECES} pieces")
     return want
 
@@ -218,13 +221,6 @@ def _grant(item: Fields) -> UrlGrant:
     grant = UrlGrant(text, f.time("exp"))
     f.end()
     return grant
-
-
-def _head(f: Fields) -> Head:
-    inner = f.object("head")
-    head = Head(inner.integer("seq"), inner.id("id"))
-    inner.end()
-    return head
 
 
 def _outcome(item: Fields) -> Outcome:

@@ -67,6 +67,14 @@ def read_scope(f: Fields) -> tuple[str, ...]:
     return ascending(f, "scope", scope)
 
 
+def read_head(f: Fields) -> Head:
+    """The field `head`: the end of a chain."""
+    inner = f.object("head")
+    head = Head(inner.integer("seq"), inner.id("id"))
+    inner.end()
+    return head
+
+
 def read_seen(f: Fields) -> tuple[Seen, ...]:
     """The checkpoints that the issuer holds."""
 

@@ -33,6 +33,7 @@ from skyswarm.messages.statement_parts import (
     ascending,
     read_chain,
     read_cut,
+    read_head,
     read_scope,
     read_seen,
     read_sub,
@@ -351,9 +352,7 @@ def _distrust(f: Fields, raw: bytes) -> Distrust:
 
 def _announce(f: Fields, raw: bytes) -> Announce:
     iss, part, serial = f.id("iss"), f.integer("part", 0, MAX_PART), f.integer("serial")
-    inner = f.object("head")
-    head = Head(inner.integer("seq"), inner.id("id"))
-    inner.end()
+    head = read_head(f)
     found = f.items("lookups", MAX_LOOKUPS, lambda item: item.match("item", LOOKUP, "must be a look-up key"))
     exp = f.time("exp")
     if not 0 < exp * 1000 - serial <= MAX_ANNOUNCE_MS:

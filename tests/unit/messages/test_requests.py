@@ -118,6 +118,16 @@ def test_limits(body: Any, changes: dict[str, Any]) -> None:
         type(body).parse(dumps(json.loads(body.dump()) | changes))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"first": 1, "count": 0}, "count of 0"), ({"first": 9_999, "count": 2}, "at most 10000 pieces")],
+    ids=["nothing after the first", "after the last"],
+)
+def test_a_want_that_cannot_be_is_refused_for_what_it_is(changes: dict[str, int], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        FetchRequest.parse(dumps(json.loads(ASK.dump()) | want(**changes)))
+
+
 def test_envelopes_come_out_as_the_bytes_they_were() -> None:
     assert FetchRequest.parse(ASK.dump()).proof == (BIRTH, VOUCH)
     assert SubmitRequest.parse(SubmitRequest((VOUCH,)).dump()).statements == (VOUCH,)
