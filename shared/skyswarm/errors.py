@@ -83,7 +83,7 @@ class ManifestError(InputError):
 
 
 class StatementError(InputError):
-    """A statement that breaks `spec/trust.md`."""
+    """A statement or receipt that breaks `spec/identity.md`, `spec/trust.md` or `spec/messages.md`."""
 
     code = "SKY-106"
 
@@ -95,7 +95,7 @@ class LinkError(InputError):
 
 
 class StatusError(InputError):
-    """A status document that breaks `spec/transfers.md`."""
+    """A status document that breaks `spec/messages.md`."""
 
     code = "SKY-108"
 

@@ -37,8 +37,11 @@ ALL = sorted(_below(SkyError), key=lambda error: error.__name__)
 
 def test_the_table_and_the_tree_agree_both_ways() -> None:
     rows = re.findall(r"^\| (SKY-\d{3}) \| (\w+) \| (\d{3}) \| (yes|no) \| (.+) \|$", SPEC, re.MULTILINE)
-    written = {(code, name, int(status), retry == "yes") for code, name, status, retry, _ in rows}
-    assert written == {(error.code, error.__name__, error.status, error.retryable) for error in ALL}
+    written = {(code, name, int(status), retry == "yes", when) for code, name, status, retry, when in rows}
+    assert written == {
+        (error.code, error.__name__, error.status, error.retryable, str(error.__doc__).rstrip("."))
+        for error in ALL
+    }
     assert len(rows) == len(ALL), "a row is given twice"
     assert [row[0] for row in rows] == sorted(row[0] for row in rows), "rows are in the order of their codes"
 

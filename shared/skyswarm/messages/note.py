@@ -113,8 +113,8 @@ class SignedNote:
     def verify(self, keys: Iterable[NoteKey]) -> list[tuple[NoteKey, int | None]]:
         """The known keys that signed, each with its cosignature's time (Unix s; None: plain).
 
-        Unknown keys are ignored. SignatureError when a known key's signature does not verify; the list may be
-        empty, so the caller must look for the key it needs.
+        Unknown keys are ignored. SignatureError when a known key's signature does not verify, NoteError when its
+        time is none; the list may be empty, so the caller must look for the key it needs.
         """
         known = {(key.name, key.id): key for key in keys}
         out: list[tuple[NoteKey, int | None]] = []

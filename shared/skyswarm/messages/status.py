@@ -154,7 +154,7 @@ class Status:
     waiting: Waiting | None = None
 
     def dump(self) -> Raw:
-        """The document. StatusError when it is not one that `parse` would take."""
+        """The document. StatusError, MalformedError or TooLargeError when it is not one that `parse` would take."""
         bytes_ = {"done": self.bytes.done, "total": self.bytes.total}
         bytes_ |= {"held": self.bytes.held, "wasted": self.bytes.wasted}
         lines = [{"what": one.what, "payer": one.payer, "micro": one.micro} for one in self.cost.lines]

@@ -105,8 +105,8 @@ def hash_file(
     must not itself be a task of that pool. md5 and sha256 run over the whole file in order, so with one of
     them the file is hashed in the caller's thread, in one pass all the same.
 
-    SourceChangedError when `open_range` gives another number of bytes than asked for; what it or `progress`
-    raises is passed on, after the pieces that were begun have ended.
+    SourceChangedError when `open_range` gives another number of bytes than asked for, TooLargeError above
+    MAX_FILE; what `open_range` or `progress` raises is passed on, after the pieces that were begun have ended.
     """
     if unknown := extras - EXTRAS:
         raise ManifestError(f"no such checksum: {', '.join(sorted(unknown))}")

@@ -123,6 +123,15 @@ def test_only_what_has_ended_is_finished(state: str) -> None:
             replace(EMPTY, state=state, finished=6).dump()
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_what_has_ended_does_not_wait(state: str) -> None:
+    if state not in ENDED:
+        assert replace(WAITING, state=state).dump()
+    else:
+        with pytest.raises(StatusError, match="waits for nothing"):
+            replace(WAITING, state=state).dump()
+
+
 @pytest.mark.parametrize(("name", "value"), [("rate", 1.5), ("eta", True), ("state", "x"), ("chain", [])])
 def test_what_could_not_be_read_is_not_written(name: str, value: Any) -> None:
     with pytest.raises((StatusError, MalformedError)):
