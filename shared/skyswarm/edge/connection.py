@@ -32,7 +32,11 @@ _IN_A_ROW = 64
 _LINGER = 2.0
 """Seconds that a refused client has to read why, before what it still sends resets the connection."""
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-_GONE = (ConnectionError, TimeoutError)
+_GONE = {
+    *(errno.EIO, errno.ESTALE, errno.EBADF, errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED),
+    *(errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EPROTO),
+}
+"""The client, its network or the file's disk is away: the connection ends, and it is no defect of ours."""
 
 
 class Want(Enum):
@@ -137,10 +141,8 @@ class Connection:
                 if isinstance(request, Want):
                     return request
                 self._begin(request, draining)
-        except _GONE:
-            return Want.CLOSE
         except OSError as error:
-            if error.errno in {errno.EIO, errno.ESTALE, errno.EBADF, errno.ENOTCONN, errno.EPIPE}:
+            if isinstance(error, ConnectionError | TimeoutError) or error.errno in _GONE:
                 return Want.CLOSE
             raise
         return Want.WRITE  # others first; the socket is writable, so this comes back at once
@@ -164,12 +166,11 @@ class Connection:
                 data = self.sock.recv(min(_RECEIVE, missing))
                 if not data:
                     return Want.CLOSE
-                if not self._buffer:
-                    self._until(self._limits.head)
-                elif self._head is not None:
-                    self._progress()
                 if self._head is not None:
+                    self._progress()
                     self._hold(len(data))
+                elif not self._buffer:
+                    self._until(self._limits.head)
                 self._buffer += data
         except BlockingIOError:
             return Want.READ

@@ -35,7 +35,7 @@ def parse_limits(data: bytes) -> Limits:
     """Limits from the file's bytes: the defaults, with what it names replaced. SetupError."""
     try:
         doc = json.loads(data[: MAX_FILE + 1].decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, or thousands of digits
         raise SetupError(f"{NAME} is not JSON: {error}") from error
     defaults = Limits()
     known = asdict(defaults)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
@@ -59,8 +60,9 @@ class Workers:
     def stop(self, wait: float = 5.0) -> None:
         """No new task; the running ones have `wait` seconds. What is cut short is leased and comes again."""
         self.leave()
+        end = time.monotonic() + wait
         for thread in self._threads:
-            thread.join(wait)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _run(self, holder: str) -> None:
         deps = self._runtime.deps
@@ -168,7 +170,7 @@ class AgentProcess:
         self.stop()
 
     def _tend(self) -> None:
-        """One look a second: the inbox, statuses, announcements and repositories that are due."""
+        """Two looks a second: the inbox, statuses, announcements and repositories that are due."""
         runtime = self._runtime
         rounds = tending.Rounds()
         while not self._stop.is_set():

@@ -93,14 +93,16 @@ class Server:
         self._threads.append(janitor)
 
     def stop(self, grace: float = 0.5) -> None:
-        """Stop listening, let answers under way go on for `grace` seconds, close everything. Idempotent.
+        """Stop listening, let answers under way go on for `grace` seconds, close everything. Idempotent; nothing to do
+        when `start` has failed.
 
         A thread whose app call does not return within another 0.3 s is left behind; it ends with the process.
         """
-        if self._stopped.is_set():
+        if self._stopped.is_set() or not self._threads:
             return
-        self._draining = True
-        self._listener.close()
+        with self._full:  # nobody arms a listener that is being closed
+            self._draining = True
+            self._listener.close()
         end = time.monotonic() + grace
         while time.monotonic() < end:
             busy = [connection for connection in list(self._connections.values()) if not connection.idle]
@@ -149,10 +151,9 @@ class Server:
             # Gone before it was accepted: nothing. No descriptors left: the janitor listens again in a second.
             if self._draining:
                 return
-            if error.errno in _PASSING:
-                self._paused = True
-            else:
-                self._epoll.modify(self._listener.fileno(), _LISTEN)
+            with self._full:
+                self._paused = error.errno in _PASSING
+                self._listen_on()
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -165,8 +166,7 @@ class Server:
             if admitted:
                 self._connections[sock.fileno()] = connection
             self._paused = len(self._connections) >= self._most
-            if not self._paused:
-                self._epoll.modify(self._listener.fileno(), _LISTEN)
+            self._listen_on()
         if not admitted:
             _refuse(sock)
             return
@@ -211,9 +211,14 @@ class Server:
     def _resume(self) -> None:
         """Listen again when there is room again."""
         with self._full:
-            if self._paused and not self._draining and len(self._connections) < self._most:
+            if self._paused and len(self._connections) < self._most:
                 self._paused = False
-                self._epoll.modify(self._listener.fileno(), _LISTEN)
+                self._listen_on()
+
+    def _listen_on(self) -> None:
+        """Under the lock: wait for the next client, unless there is no room or no more listening."""
+        if not self._paused and not self._draining:
+            self._epoll.modify(self._listener.fileno(), _LISTEN)
 
     def _look_after(self) -> None:
         """Shut down, about once a second, what is past its deadline; its owner then closes it."""
@@ -246,8 +251,9 @@ def _listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, number)
-    except OSError as error:
-        raise SetupError(f"{host} is no address to listen at: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: not even the form of a name
+        why = error.strerror if isinstance(error, OSError) else "not the name of a host"
+        raise SetupError(f"{host[:80]} is no address to listen at: {why or error}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -14,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from skyswarm.edge.connection import Limits
+from skyswarm.edge.connection import Connection, Limits, Want
 from skyswarm.edge.http import FileRange, Request, Response
 from skyswarm.edge.server import Server
-from skyswarm.edge.shares import client_of
+from skyswarm.edge.shares import Shares, client_of
 from skyswarm.errors import PortInUseError, SetupError
 from tests.support.served import exchange, raw, serving, soon, until_closed
 
@@ -201,6 +202,18 @@ def test_clients_that_say_nothing_more_are_closed(start: bytes) -> None:
         assert time.monotonic() - began < 3
 
 
+def test_a_body_has_its_own_time_and_not_that_of_a_head() -> None:
+    """It begins with the body: the first bytes of one that comes by itself are not those of a head."""
+    with serving(echo, limits=Limits(head=0.2, stall=5)) as server, raw(server) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n" + CLOSE)
+        assert soon(lambda: any(one._head is not None for one in server._connections.values()))
+        began = time.monotonic()
+        for beat in range(20):
+            sock.sendall(b"x")
+            assert soon(lambda: time.monotonic() > began + 0.04 * beat)  # noqa: B023 - used up in this round
+        assert until_closed(sock).endswith(b"POST / " + b"x" * 20)
+
+
 def test_a_head_that_trickles_is_closed() -> None:
     with serving(echo, limits=QUICK) as server, raw(server) as sock:
         began = time.monotonic()
@@ -316,13 +329,17 @@ def test_addresses_of_one_client() -> None:
 def test_a_taken_port_and_an_address_of_somebody_else() -> None:
     with serving(echo) as server:
         port = int(server.url.rsplit(":", 1)[1])
+        taken = Server(echo, "127.0.0.1", port)
         with pytest.raises(PortInUseError) as raised:
-            Server(echo, "127.0.0.1", port).start()
+            taken.start()
         assert str(port) in raised.value.message
+        taken.stop()  # nothing to do
     with pytest.raises(SetupError):
         Server(echo, "192.0.2.1", 0).start()
     with pytest.raises(SetupError):
         Server(echo, "no-such-host.invalid", 0).start()
+    with pytest.raises(SetupError):
+        Server(echo, "a" * 70, 0).start()  # longer than a part of a name may be
 
 
 def test_the_port_is_free_again_after_stop() -> None:
@@ -376,6 +393,15 @@ def test_a_defect_in_the_app_costs_one_connection_and_no_thread() -> None:
             assert len(server._threads) == 3
     finally:
         threading.excepthook = previous
+
+
+def test_a_client_whose_network_is_away_is_no_defect() -> None:
+    class Away(socket.socket):
+        def recv(self, *_: object) -> bytes:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    with Away() as sock:
+        assert Connection(sock, echo, Limits(), None, "192.0.2.1", Shares(1)).advance() is Want.CLOSE
 
 
 @pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:"), ("::1", "http://[::1]:")])
