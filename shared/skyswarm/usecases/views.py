@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from skyswarm.errors import AbsentError, ConflictError
+from skyswarm.errors import AbsentError, ConflictError, EquivocationError, InputError, SignatureError
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.statements import Head, Logged, Seen, Signed, parse_signed, payload_type
 from skyswarm.ports.records import StatementRow
 from skyswarm.ports.system import Signer
-from skyswarm.trust.view import TrustView
+from skyswarm.trust.keys import Checker, KeyState
+from skyswarm.trust.view import Standing, TrustView
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.repos import held_checkpoints, places
 
@@ -76,13 +77,17 @@ def row_of(signed: Signed, received: float) -> StatementRow:
 
 def own_head(deps: Deps, agent: str) -> Head:
     """Sequence number and id of the agent's newest own statement."""
+    return _own(deps, agent).head
+
+
+def _own(deps: Deps, agent: str) -> Standing:
     with viewing(deps, agent) as view:
         standing = view.key_state(agent)
     if standing is None:
         raise AbsentError(
             f"agent {agent[:12]} has no inception here", advice="Make one with `skyswarm init`."
         )
-    return standing.head
+    return standing
 
 
 def seen(deps: Deps, agent: str) -> tuple[Seen, ...]:
@@ -94,15 +99,44 @@ def issue(
     deps: Deps, agent: str, make: Callable[[int, str, tuple[Seen, ...]], T], signer: Signer | None = None
 ) -> Signed:
     """Sign and store the agent's next statement. `make(seq, prev, seen)` builds it; it may be called again after a
-    lost race with another process of this agent, so an agent can never equivocate by accident."""
-    observed = seen(deps, agent)
+    lost race with another process of this agent, so an agent can never equivocate by accident.
+
+    What would not count is never stored, for it would take the number of what does. InputError: the agent has retired.
+    ConflictError: its keys are just being changed. EquivocationError: somebody else has signed in its name.
+    """
+    observed, lost = seen(deps, agent), ""
     while True:
-        head = own_head(deps, agent)
-        statement = make(head.seq + 1, head.id, observed)
+        own = _own(deps, agent)
+        statement = make(own.head.seq + 1, own.head.id, observed)
         key = signer or deps.keys.current(agent)
         signed = parse_signed(seal(payload_type(statement.kind), statement.payload(), key).dump())
+        _must_count(own.keys, signed)
         try:
             deps.statements.extend(agent, row_of(signed, deps.clock()))
-        except ConflictError:
+        except ConflictError as error:
+            if (
+                own.head.id == lost
+            ):  # whoever has the number is not on our chain: trying again would go on for ever
+                raise EquivocationError(
+                    f"number {statement.seq} of this agent's chain is taken by a statement that does not count",
+                    advice="Somebody else has signed with its key, or an old copy of it ran: make a new agent.",
+                ) from error
+            lost = own.head.id
             continue
         return signed
+
+
+def _must_count(keys: KeyState, signed: Signed) -> None:
+    """Refuse what the agent's own chain would refuse."""
+    if keys.retired:
+        raise InputError(
+            "this agent has retired; nothing it signs counts any more",
+            advice="`skyswarm init` makes a new one.",
+        )
+    try:
+        Checker().follow(keys, signed)
+    except SignatureError as error:
+        raise ConflictError(
+            "the key of this agent is being changed, or a change of it was cut short",
+            advice="Try again; if it stays so, `skyswarm serve` or `skyswarm rotate-key` finishes the change.",
+        ) from error

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from skyswarm.errors import AbsentError, InputError
-from skyswarm.messages.statements import Rotate
+from skyswarm.errors import AbsentError, ConflictError, EquivocationError, InputError
+from skyswarm.messages.dsse import seal
+from skyswarm.messages.statements import Rotate, Vouch, parse_signed, payload_type
 from skyswarm.usecases import people, tending
-from skyswarm.usecases.views import viewing
+from skyswarm.usecases.views import row_of, viewing
 from tests.support.land import Person
 
 
@@ -96,12 +97,65 @@ def _copy(person: Person) -> Any:
     return made
 
 
-def test_a_retired_agent_is_not_mended(alice: Person) -> None:
+def test_a_retired_agent_is_not_mended_and_signs_nothing_any_more(alice: Person) -> None:
     people.retire(alice.deps, alice.id)
     assert people.mend_rotation(alice.deps, alice.id) is False
-    bob = alice.land.agent("bob")
-    alice.vouch(bob)  # signed and stored, and counts nowhere
+    bob, count = alice.land.agent("bob"), alice.deps.statements.count(alice.id)
+    for sub in (bob.id, "ab" * 32):
+        with pytest.raises(InputError, match="has retired"):
+            people.vouch(alice.deps, alice.id, sub)
+    assert alice.deps.statements.count(alice.id) == count
     assert not alice.sees(bob)
+
+
+def test_nothing_is_signed_with_the_old_key_while_a_rotation_is_cut_short(alice: Person) -> None:
+    """It would count nowhere and take the number of what does, for ever."""
+    bob, carol = alice.land.agent("bob"), alice.land.agent("carol")
+    with pytest.raises(Crash):
+        people.rotate(replace(alice.deps, keys=DyingKeys(alice.deps.keys)), alice.id)
+    with pytest.raises(ConflictError, match="being changed"):
+        people.vouch(alice.deps, alice.id, bob.id)
+    with pytest.raises(ConflictError, match="being changed"):
+        people.rotate(alice.deps, alice.id)
+    assert people.mend_rotation(alice.deps, alice.id) is True
+    for other in (bob, carol):
+        alice.vouch(other)
+        assert alice.sees(other)
+
+
+class Slow:
+    """A key store whose owner rotates in another process after this one has looked at the keys."""
+
+    def __init__(self, person: Person) -> None:
+        self._keys, self._person = person.deps.keys, person
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._keys, name)
+
+    def following(self, agent: str) -> bytes:
+        found: bytes = self._keys.following(agent)
+        people.rotate(self._person.deps, agent)
+        return found
+
+
+def test_of_two_rotations_at_once_one_wins_and_the_other_leaves_no_trace(alice: Person) -> None:
+    with pytest.raises(ConflictError, match="being changed"):
+        people.rotate(replace(alice.deps, keys=Slow(alice)), alice.id)
+    assert alice.deps.keys.current(alice.id).public == key_of(alice)
+    bob = alice.land.agent("bob")
+    alice.vouch(bob)
+    assert alice.sees(bob)
+
+
+def test_a_number_taken_by_a_contradiction_ends_in_an_error_not_in_trying_for_ever(alice: Person) -> None:
+    bob, carol = alice.land.agent("bob"), alice.land.agent("carol")
+    mine = people.vouch(alice.deps, alice.id, bob.id).statement
+    assert isinstance(mine, Vouch)
+    twin = replace(mine, sub=carol.id)
+    sealed = seal(payload_type("vouch"), twin.payload(), alice.deps.keys.current(alice.id)).dump()
+    alice.deps.statements.append(alice.id, [row_of(parse_signed(sealed), alice.land.now)])
+    with pytest.raises(EquivocationError, match="number 1 "):
+        people.vouch(alice.deps, alice.id, "ab" * 32)
 
 
 def test_an_agent_without_an_inception(alice: Person) -> None:
