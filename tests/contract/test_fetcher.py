@@ -202,7 +202,9 @@ def test_what_is_no_url_is_unreachable(fetcher: HttpFetcher, url: str) -> None:
 # ---- addresses ---------------------------------------------------------------------------------
 NEVER = ["169.254.169.254", "169.254.1.1", "fe80::1%eth0", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1",
          "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
-         "2002:a9fe:a9fe::1", "::ffff:0.0.0.0", "255.255.255.255", "240.0.0.1"]  # fmt: skip
+         "2002:a9fe:a9fe::1", "::ffff:0.0.0.0", "255.255.255.255", "240.0.0.1", "64:ff9b:1::a9fe:a9fe",
+         "64:ff9b:1::7f00:1", "::ffff:0:169.254.169.254", "fec0::1", "5f00::1",
+         "fd00:ec2::23", "fd20:ce::254"]  # fmt: skip
 PRIVATE = ["127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "172.16.0.1", "fd12:3456::1", "::ffff:127.0.0.1",
            "64:ff9b::7f00:1", "::127.0.0.1"]  # fmt: skip
 PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"]
@@ -213,6 +215,14 @@ def test_addresses_that_are_connected_to() -> None:
     assert [address for address in NEVER if closed.allows(address) or here.allows(address)] == []
     assert [address for address in PRIVATE if closed.allows(address) or not here.allows(address)] == []
     assert [address for address in PUBLIC if not (closed.allows(address) and here.allows(address))] == []
+
+
+def test_time_that_is_over_is_not_spent_on_another_address(faulty: Faulty) -> None:
+    """A name may have thousands of addresses."""
+    _, _, port = faulty.url.removeprefix("http://").partition("/")[0].rpartition(":")
+    HERE.connect("localhost", int(port), 5.0).close()
+    with pytest.raises(SourceUnreachableError, match="time"):
+        HERE.connect("localhost", int(port), 0.0)
 
 
 def test_a_name_of_a_private_address_is_refused_too(faulty: Faulty) -> None:

@@ -15,11 +15,22 @@ from skyswarm.errors import SourceUnreachableError
 
 METADATA = frozenset(
     ip_address(text)
-    for text in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+    for text in (
+        "169.254.169.254",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+    )
 )
 """Where clouds hand credentials to whoever asks from inside."""
 
 _OLD = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))  # NAT64, "IPv4-compatible"
+# All IPv6 addresses that belong to somebody, and those of houses. Beyond are translators to IPv4 of this network's own
+# (64:ff9b:1::/48, ::ffff:0:0:0/96) and what has no use any more; some Pythons call them global.
+_ASSIGNED = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
 _CONNECT = 10.0
 
 
@@ -37,6 +48,12 @@ class AddressPolicy:
             return False
         if isinstance(found, IPv4Address) and found.is_reserved:
             return False  # 240.0.0.0/4 with the broadcast address
+        if (
+            isinstance(found, IPv6Address)
+            and not any(found in one for one in _ASSIGNED)
+            and not found.is_loopback
+        ):
+            return False
         return found.is_global or (self.allow_private and (found.is_private or found.is_loopback))
 
     def connect(self, host: str, port: int, timeout: float) -> socket.socket:
@@ -50,9 +67,13 @@ class AddressPolicy:
         for family, kind, number, _, address in found:
             if not self.allows(str(address[0])):
                 continue
+            left = end - time.monotonic()
+            if left <= 0:
+                last = "no time left"
+                break
             sock = socket.socket(family, kind, number)
             try:
-                sock.settimeout(max(0.01, min(_CONNECT, end - time.monotonic())))
+                sock.settimeout(min(_CONNECT, left))
                 sock.connect(address)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
