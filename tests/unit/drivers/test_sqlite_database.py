@@ -13,7 +13,13 @@ import pytest
 
 from skyswarm.drivers.local import schema
 from skyswarm.drivers.local.database import Database
-from skyswarm.drivers.local.records import SqliteMeters, SqliteNonces, SqliteNotes, SqliteTransfers
+from skyswarm.drivers.local.records import (
+    SqliteAnnouncements,
+    SqliteMeters,
+    SqliteNonces,
+    SqliteNotes,
+    SqliteTransfers,
+)
 from skyswarm.drivers.local.tasks import SqliteTasks
 from skyswarm.errors import (
     BackendError,
@@ -23,7 +29,7 @@ from skyswarm.errors import (
     StorageFullError,
     UnavailableError,
 )
-from skyswarm.ports.records import Batch, Entry
+from skyswarm.ports.records import AnnounceRow, Batch, Entry
 from skyswarm.ports.work import Task
 from tests.support.racing import race
 
@@ -269,6 +275,31 @@ def test_a_closed_database_says_that_the_agent_is_stopping(path: Path) -> None:
         with pytest.raises(UnavailableError, match="stopping"):
             SqliteMeters(database).read("a", "m")
     assert [entry.name for entry in path.parent.iterdir()] == ["agent.db"]
+
+
+def test_a_connection_that_comes_back_with_a_decision_to_a_closed_database_is_closed(path: Path) -> None:
+    database = Database(path)
+    with pytest.raises(ConflictError), database.read():
+        database.close()
+        raise ConflictError("lost")
+    assert [entry.name for entry in path.parent.iterdir()] == ["agent.db"]
+
+
+def test_the_broom_lets_others_write_between_its_strokes(path: Path) -> None:
+    """A repository that was away for a day finds all of its announcements expired at once."""
+    database = Database(path)
+    announcements = SqliteAnnouncements(database)
+    for number in range(2500):
+        announcements.put("a", AnnounceRow(f"i{number}", 0, 1, 100, ("hot", f"l{number}"), b"e"))
+    seen: list[str] = []
+    with database.read() as connection:
+        connection.set_trace_callback(seen.append)
+    assert announcements.sweep("a", now=100) == 2500
+    with database.read() as connection:
+        connection.set_trace_callback(None)
+        assert connection.execute("SELECT count(*) FROM lookups").fetchone() == (0,)
+    assert seen.count("COMMIT") >= 3
+    database.close()
 
 
 def test_a_decision_of_a_driver_keeps_the_connection(path: Path) -> None:

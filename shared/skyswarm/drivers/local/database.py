@@ -96,8 +96,9 @@ class Database:
     def close(self) -> None:
         """Close idle connections now and the others when they come back. Later calls raise UnavailableError."""
         self._closed.set()
-        while self._idle:
-            self._idle.pop().close()
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -108,17 +109,21 @@ class Database:
             raise BackendError(
                 f"{self.path} was opened before a fork", advice="Open a Database of its own in each process."
             )
-        connection = self._idle.pop() if self._idle else self._connect()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
         try:
             yield connection
-        except SkyError:
-            self._idle.append(
-                connection
-            )  # the decision of a driver (a lost race, a quota): the connection is fine
+        except SkyError:  # the decision of a driver (a lost race, a quota): the connection is fine
+            self._give_back(connection)
             raise
         except BaseException:
             connection.close()
             raise
+        self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
         self._idle.append(connection)
         if self._closed.is_set():
             self.close()

@@ -1,7 +1,7 @@
 """Statements and announcements in SQLite.
 
-Law: one method is one transaction of `database.py`; own statements are on the disk before they are acknowledged,
-announcements need not be (their issuers renew them).
+Law: one method, but the broom, is one transaction of `database.py`; own statements are on the disk before they are
+acknowledged, announcements need not be (their issuers renew them).
 """
 
 # ruff: noqa: S608 - what is put into SQL text here are constants of this file, never a value
@@ -16,6 +16,7 @@ from skyswarm.errors import ConflictError
 from skyswarm.ports.records import AnnounceRow, StatementRow
 
 _STATEMENT = "SELECT id, issuer, seq, kind, envelope, received, position FROM statements WHERE agent = ?"
+_STROKE = 1000
 _ANNOUNCE = "a.issuer, a.part, a.serial, a.expires, a.lookups, a.envelope"
 
 
@@ -138,14 +139,21 @@ class SqliteAnnouncements:
         return [_announce(row) for row in rows]
 
     def sweep(self, agent: str, now: float) -> int:
-        with self._database.write() as connection:
-            dead = connection.execute(
-                "DELETE FROM announcements WHERE agent = ? AND expires <= ? RETURNING issuer, part, lookups",
-                (agent, now),
-            ).fetchall()
-            for issuer, part, lookups in dead:
-                _forget(connection, agent, issuer, part, set(json.loads(lookups)))
-            return len(dead)
+        """Not in one transaction but in strokes, so that others can write in between."""
+        swept = 0
+        while True:
+            with self._database.write() as connection:
+                dead = connection.execute(
+                    "DELETE FROM announcements WHERE rowid IN "
+                    "(SELECT rowid FROM announcements WHERE agent = ? AND expires <= ? LIMIT ?) "
+                    "RETURNING issuer, part, lookups",
+                    (agent, now, _STROKE),
+                ).fetchall()
+                for issuer, part, lookups in dead:
+                    _forget(connection, agent, issuer, part, set(json.loads(lookups)))
+            swept += len(dead)
+            if len(dead) < _STROKE:
+                return swept
 
 
 def _name(connection: sqlite3.Connection, agent: str, row: AnnounceRow, lookups: set[str]) -> None:
