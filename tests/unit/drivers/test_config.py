@@ -98,8 +98,10 @@ def test_unknown_missing_and_double_fields_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"v": NaN}', b'{"v": 1e999}']
-)
+    "data", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"v": NaN}', b'{"v": 1e999}',
+             b'{"v": 1' + b"0" * 5000 + b"}"],
+    ids=lambda data: repr(data[:9]),
+)  # fmt: skip
 def test_what_is_no_settings_file_is_refused(data: bytes) -> None:
     with pytest.raises(SetupError):
         parse(data)

@@ -195,7 +195,7 @@ def test_a_private_key_shows_in_no_repr_error_or_log(
     keys = FileKeys(tmp_path, lambda size: next(supply))
     prepared = prepare(lambda size: next(supply))
     keys.adopt(prepared, ALICE)
-    public, text = make_recovery(lambda size: seeds[0])
+    _, text = make_recovery(lambda size: seeds[0])
     told = [repr(one) for one in (prepared, keys, keys.current(ALICE), vars(keys), read_recovery(text))]
     told += [str(prepared), f"{prepared}", f"{keys.current(ALICE)}"]
     keys.rotate(ALICE, prepared.current_public)
@@ -220,7 +220,6 @@ def test_a_private_key_shows_in_no_repr_error_or_log(
     path.write_bytes(path.read_bytes() + b"x")
     fail(lambda: keys.current(ALICE))
     everything = ("\n".join(told) + caplog.text).encode()
-    assert public.hex() not in (path.name, "")
     for seed in seeds:
         assert not [shape for shape in shapes(seed) if shape in everything]
     assert text.encode()[:14] not in everything

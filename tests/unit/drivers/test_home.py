@@ -162,6 +162,12 @@ def test_a_storage_lies_where_its_settings_say(home: Home) -> None:
         home.storage_path("absent")
 
 
+def test_a_storage_in_the_folder_of_a_user_that_is_not_there_is_said(home: Home) -> None:
+    home.save(replace(CONFIG, storages={"far": StorageConfig("folder", "~no-such-user/data")}))
+    with pytest.raises(SetupError, match="no-such-user"):
+        home.storage_path("far")
+
+
 # ---- the one process -------------------------------------------------------------------------
 def test_one_process_serves_a_home_and_the_others_are_told_which(home: Home) -> None:
     assert home.holder() is None

@@ -80,7 +80,7 @@ def parse(data: bytes) -> Config:
     """The settings in a file. SetupError names the field that is wrong."""
     try:
         doc = json.loads(data.decode("utf-8"), object_pairs_hook=_object)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers too long, too deep
         raise SetupError(f"config.json is not JSON: {error}", advice="Mend it, or restore a copy.") from error
     _need(isinstance(doc, dict), "it", "an object")
     for name in sorted(doc.keys() ^ _FIELDS):

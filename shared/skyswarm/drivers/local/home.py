@@ -115,14 +115,20 @@ class Home:
         return secret
 
     def storage_path(self, name: str) -> Path:
-        """Where the folder storage of that name is; `#objects` and `#inbox` too. AbsentError."""
+        """Where the folder storage of that name is; `#objects` and `#inbox` too. AbsentError, SetupError."""
         own = {"#objects": self.objects, "#inbox": self.inbox}
         if name in own:
             return own[name]
         found = self.config().storages.get(name)
         if found is None:
             raise AbsentError(f"there is no storage named {name!r}")
-        return self.path / Path(found.path).expanduser()
+        try:
+            return self.path / Path(found.path).expanduser()
+        except RuntimeError as error:
+            raise SetupError(
+                f"the storage {name!r} is in {found.path}, and there is no such user",
+                advice="Give its path without '~' in config.json.",
+            ) from error
 
     @contextlib.contextmanager
     def lock(self, role: str = SERVER) -> Iterator[None]:
