@@ -32,6 +32,7 @@ from skyswarm.errors import (
 )
 from skyswarm.messages.urls import parse_url
 from skyswarm.ports.storage import ANY_VERSION
+from tests.support.racing import race
 from tests.support.storages import FolderRig, cut, digest_of, read, views
 
 PIECE = 5000
@@ -187,6 +188,21 @@ def test_what_is_received_never_makes_a_folder_look_like_a_home(storage: FolderS
             if (storage.root / folder / "keys").exists():
                 (storage.root / folder / "keys").rmdir()
     assert storage.list("").objects == ()
+
+
+def test_names_that_race_never_make_a_folder_look_like_a_home(rig: FolderRig) -> None:
+    """Each of the last two finds the other's place still empty."""
+    mine = [rig.open(), rig.open(), rig.open()]
+    names = ("agent.db", "config.json", "keys/x")
+
+    def put(storage: FolderStorage, key: str) -> Callable[[], object]:
+        return lambda: storage.put(key, b"x", if_version=None)
+
+    for number in range(150):
+        race([put(storage, f"{number}/{name}") for storage, name in zip(mine, names, strict=True)])
+        found = {path.name for path in (rig.open().root / str(number)).iterdir()}
+        assert len(found) < 3, number
+        rig.open().put(f"{number}/other", b"x", if_version=None)
 
 
 def test_a_link_is_followed_only_into_its_own_folder(storage: FolderStorage) -> None:
@@ -531,6 +547,17 @@ def test_half_made_and_half_removed_uploads_are_swept(rig: FolderRig) -> None:
     assert not left & {"x.new", "y.gone"}
 
 
+def test_what_a_killed_put_has_left_is_swept(rig: FolderRig) -> None:
+    rig.open().put("a", b"1", if_version=None)
+    tmp = rig.open().root / ".skyswarm/tmp"
+    for name, old in (("x.tmp", True), ("x.tmp.0123", True), ("y.tmp", False)):
+        (tmp / name).write_text("left")
+        if old:
+            os.utime(tmp / name, times=(0, 0))
+    rig.open().put("b", b"2", if_version=None)
+    assert [path.name for path in tmp.iterdir()] == ["y.tmp"]
+
+
 # ---- full and forbidden ------------------------------------------------------------------------
 def test_no_room_is_known_at_the_beginning(storage: FolderStorage) -> None:
     with pytest.raises(StorageFullError) as raised:
@@ -556,6 +583,24 @@ def test_a_file_that_may_not_grow_is_a_full_storage(rig: FolderRig) -> None:
         "print(sorted(storage.parts(upload)), [o.key for o in storage.list('').objects])\n"
     )
     assert python(code, str(rig.folder)).stdout.split("\n")[:3] == ["SKY-507", "SKY-507", "[0] []"]
+
+
+def test_a_slot_that_cannot_be_written_is_a_full_storage(rig: FolderRig) -> None:
+    """On file systems that copy on write, a full disk refuses it although the file does not grow."""
+    storage = rig.open()
+    upload = filled(storage)
+    parts_file(storage).write_bytes(b"".join(earlier_boot(index) for index in range(4)))
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom tests.support.storages import *\n"
+        "from skyswarm.errors import StorageFullError\n"
+        "storage = FolderRig(Path(sys.argv[1])).open()\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "for call in (lambda: storage.parts(sys.argv[2]),\n"
+        "             lambda: storage.part(sys.argv[2], 0, digest_of(b''), 5000, views(bytes(5000)))):\n"
+        "    try: call()\n"
+        "    except StorageFullError as error: print(error.code)\n"
+    )
+    assert python(code, str(rig.folder), upload).stdout.split() == ["SKY-507", "SKY-507"]
 
 
 def test_what_the_user_may_not_is_forbidden(rig: FolderRig) -> None:

@@ -113,15 +113,13 @@ class Upload:
         `fill` raises when the bytes do not verify."""
         offset, _ = self.name.span(index)
         with self._locked(index):
-            slot = os.pread(self._parts, SLOT, index * SLOT)
-            state = _read_slot(slot, index)
+            state = self._slot(index)
             if state == (sha256, boot_id()):
                 return
             if state is not None:
-                os.pwrite(self._parts, bytes(SLOT), index * SLOT)
+                self._set_slot(index, bytes(SLOT))
             fill(self.data, offset)
-            with translating(self.name.key, writing=True):
-                write_at(self._parts, _write_slot(index, sha256), index * SLOT)
+            self._set_slot(index, _write_slot(index, sha256))
 
     def present(self) -> dict[int, bytes]:
         """The parts that count, each with its SHA-256. Hashes again what an earlier boot has written."""
@@ -141,12 +139,20 @@ class Upload:
         """Whether a part written during an earlier boot is whole; its slot then says so for this boot."""
         offset, length = self.name.span(index)
         with self._locked(index):
-            state = _read_slot(os.pread(self._parts, SLOT, index * SLOT), index)
+            state = self._slot(index)
             if state != (sha256, boot_id()):
                 if state is None or state[0] != sha256 or hash_range(self.data, offset, length) != sha256:
                     return False
-                write_at(self._parts, _write_slot(index, sha256), index * SLOT)
+                self._set_slot(index, _write_slot(index, sha256))
         return True
+
+    def _slot(self, index: int) -> tuple[bytes, bytes] | None:
+        with translating(self.name.key):
+            return _read_slot(os.pread(self._parts, SLOT, index * SLOT), index)
+
+    def _set_slot(self, index: int, slot: bytes) -> None:
+        with translating(self.name.key, writing=True):
+            write_at(self._parts, slot, index * SLOT)
 
     @contextmanager
     def _locked(self, index: int) -> Iterator[None]:

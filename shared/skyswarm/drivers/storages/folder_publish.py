@@ -17,13 +17,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from skyswarm.drivers.storages.folder_parts import write_at
-from skyswarm.drivers.storages.folder_tree import Tree, refuse_home, translated, translating, version_of
+from skyswarm.drivers.storages.folder_tree import (
+    Tree,
+    refuse_added,
+    refuse_home,
+    translated,
+    translating,
+    version_of,
+)
 from skyswarm.drivers.storages.keys import HIDDEN
 from skyswarm.errors import AbsentError, ConflictError, ForbiddenError, UnavailableError
 from skyswarm.ports.storage import ANY_VERSION, Object
 
 _WAIT = 30.0
 """Seconds for another writer of the same lock. Held longer, it is no writer of ours: they link and rename."""
+_LEFTOVER = 3600.0
 _NO_LINK = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -36,6 +44,7 @@ class Publisher:
         self._tree = tree
         self._patience = patience
         self._fsync = fsync
+        self._swept = False
 
     def put(self, parts: Sequence[str], data: bytes, if_version: str | None) -> Object:
         """Write a temporary file, then publish it."""
@@ -44,6 +53,9 @@ class Publisher:
             folder = self._tree.open_folder((HIDDEN, "tmp"), create=True, mode=0o700)
             temporary = f"{os.urandom(12).hex()}.tmp"
             try:
+                if not self._swept:
+                    self._swept = True
+                    _sweep(folder)
                 fd = os.open(
                     temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder
                 )
@@ -91,6 +103,8 @@ class Publisher:
                 current = _lstat(parts[-1], parent)
                 if current is None or not os.path.samestat(current, os.fstat(fd)):
                     self._replace(parts, parent, folder, file, if_version)
+                if current is None:
+                    refuse_added(parent, parts[-1], lambda: os.unlink(parts[-1], dir_fd=parent))
             if self._fsync:
                 os.fsync(parent)
         finally:
@@ -174,6 +188,16 @@ class Publisher:
             return version_of(os.fstat(fd))
         finally:
             os.close(fd)
+
+
+def _sweep(folder: int) -> None:
+    """Remove the temporary files that a crash has left more than an hour ago."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    for name in names:
+        with suppress(OSError):
+            if time.time() - os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime > _LEFTOVER:
+                os.unlink(name, dir_fd=folder)
 
 
 def _locked(fd: int) -> bool:

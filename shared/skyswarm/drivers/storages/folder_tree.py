@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -177,6 +177,15 @@ def refuse_home(folder: int, adding: str = "") -> None:
         raise ForbiddenError(f"with {adding} in it this folder would look like the home of an agent")
 
 
+def refuse_added(folder: int, added: str, undo: Callable[[], object]) -> None:
+    """The same once more when `added` is there: `refuse_home` before it may have been too early in a race of several
+    such names. The last of them sees them all, takes its own back by `undo`, and raises ForbiddenError."""
+    if added.casefold() in HOME and looks_like_home(folder):
+        with suppress(OSError):  # already used by somebody, or gone
+            undo()
+        raise ForbiddenError(f"with {added} in it this folder would look like the home of an agent")
+
+
 def _check_file(mode: int) -> None:
     if stat.S_ISLNK(mode):
         raise _LinkError
@@ -209,6 +218,7 @@ def _step(here: int, part: str, create: bool, sync: bool, mode: int) -> int:
         raise
     with suppress(FileExistsError):
         os.mkdir(part, mode, dir_fd=here)
+        refuse_added(here, part, lambda: os.rmdir(part, dir_fd=here))
         if sync:
             os.fsync(here)
     return os.open(part, _FOLDER, dir_fd=here)
