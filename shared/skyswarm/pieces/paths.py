@@ -185,7 +185,7 @@ class PathSet:
             bucket.insert(at, entry)
             return True
         if kind == _FILE:
-            rule = "equal to it but for case and accents" if self._folding else "equal to it"
+            rule = "equal to it but for case and the encoding of accents" if self._folding else "equal to it"
             raise PathCollisionError(
                 f"{_show(path.text)}: another file of this share has a path that is {rule}",
                 advice="Rename one of the two.",

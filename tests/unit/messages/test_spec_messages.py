@@ -12,6 +12,7 @@ import pytest
 
 from skyswarm.messages.canonical import dumps
 from skyswarm.messages.dsse import seal
+from skyswarm.messages.fields import UNSAFE
 from skyswarm.messages.httpsig import check_request
 from skyswarm.messages.keys import parse_did_key
 from skyswarm.messages.link import parse_link
@@ -90,6 +91,15 @@ def test_the_signed_request_of_the_example_is_accepted() -> None:
     )
     assert checked.agent == headers["skyswarm-agent"]
     FetchReply.parse(dumps(json.loads(blocks("messages.md", "json")[1]))).fits(FetchRequest.parse(body))
+
+
+def test_text_for_people_is_what_the_spec_says() -> None:
+    (rule,) = re.findall(
+        r"^- \*Text for people\*.*?(?=^- )", (SPEC / "identity.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    ranges = re.findall(r"U\+([0-9A-F]{4})(?:–([0-9A-F]{4}))?", rule)
+    named = {chr(code) for low, high in ranges for code in range(int(low, 16), int(high or low, 16) + 1)}
+    assert named == set(UNSAFE.findall("".join(map(chr, range(0x110000)))))
 
 
 def test_the_link_of_the_example_is_read() -> None:
