@@ -44,7 +44,17 @@ def test_two_envelopes_of_one_statement_are_both_kept(rig: Rig) -> None:
     assert rig.statements.append(ALICE, [forged]) == [0]
     assert rig.statements.append(ALICE, [true, forged, true]) == [1, 0, 1]
     assert [one.envelope for one in rig.statements.of(ALICE, "i")] == [b"worthless", true.envelope]
-    assert rig.statements.extend(ALICE, true) == 0
+    assert rig.statements.extend(ALICE, true) == 1
+
+
+def test_a_worthless_copy_keeps_no_statement_out_of_our_own_chain(rig: Rig) -> None:
+    forged, true = replace(row("x", seq=0), envelope=b"worthless"), row("x", seq=0)
+    rig.statements.append(ALICE, [forged])
+    assert rig.statements.extend(ALICE, true) == 1
+    assert rig.statements.extend(ALICE, true) == 1
+    assert [one.envelope for one in rig.statements.of(ALICE, "i")] == [b"worthless", true.envelope]
+    with pytest.raises(ConflictError):
+        rig.statements.extend(ALICE, row("y", seq=0))
 
 
 def test_appending_nothing_changes_nothing(rig: Rig) -> None:

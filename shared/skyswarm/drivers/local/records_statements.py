@@ -33,13 +33,10 @@ class SqliteStatements:
     def extend(self, agent: str, row: StatementRow) -> int:
         with self._database.write(durable=True) as connection:
             known = connection.execute(
-                "SELECT id, position FROM statements WHERE agent = ? AND issuer = ? AND seq = ?",
+                "SELECT id FROM statements WHERE agent = ? AND issuer = ? AND seq = ?",
                 (agent, row.issuer, row.seq),
             ).fetchall()
-            for key, position in known:
-                if key == row.id:
-                    return int(position)
-            if known:
+            if known and (row.id,) not in known:
                 raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
             return _add(connection, agent, row)
 

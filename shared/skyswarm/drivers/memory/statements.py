@@ -48,11 +48,8 @@ class MemoryStatements:
             log = self._logs[agent]
             chain = log.chains[row.issuer]
             place = bisect.bisect_left(chain, (row.seq, -1))
-            known = [log.rows[position] for seq, position in chain[place:] if seq == row.seq]
-            for other in known:
-                if other.id == row.id:
-                    return other.position
-            if known:
+            known = {log.rows[position].id for seq, position in chain[place:] if seq == row.seq}
+            if known and row.id not in known:
                 raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
             return log.add(row)
 
