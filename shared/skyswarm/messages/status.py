@@ -15,6 +15,7 @@ from skyswarm.errors import SkyError, StatusError
 from skyswarm.messages import canonical
 from skyswarm.messages.fields import UNSAFE, Fields
 from skyswarm.messages.receipts import TRANSFER, Raw
+from skyswarm.messages.requests import CODE
 
 MAX_STATUS = 1024 * 1024
 MAX_LINES = 32
@@ -40,7 +41,6 @@ STATES = (
 ENDED = frozenset({"done", "cancelled", "stopped", "failed", "refused"})
 """The states in which nothing moves and nothing will by itself; only these may have `finished`."""
 PAYERS = ("you", "them")
-_CODE = re.compile(r"SKY-[0-9]{3}")
 _NAME = re.compile(r"[a-z][a-z-]{0,31}")
 
 
@@ -268,17 +268,17 @@ def _source(item: Fields) -> Source:
 
 def _trouble(f: Fields, name: str) -> Trouble:
     with _inner(f, name) as part:
-        code = part.match("code", _CODE, "must be SKY and three digits")
+        code = part.match("code", CODE, "must be SKY and three digits")
         return Trouble(code, part.text("message", MAX_TEXT), part.text("advice", MAX_TEXT))
 
 
 def _waiting(f: Fields, name: str) -> Waiting:
     with _inner(f, name) as part:
-        code = part.match("code", _CODE, "must be SKY and three digits")
+        code = part.match("code", CODE, "must be SKY and three digits")
         return Waiting(code, part.text("message", MAX_TEXT), part.time("next"))
 
 
 def _failed(item: Fields) -> FailedFile:
     with _inner(item, "item") as part:
-        code = part.match("code", _CODE, "must be SKY and three digits")
+        code = part.match("code", CODE, "must be SKY and three digits")
         return FailedFile(part.text("path", MAX_PATH), code, part.text("message", MAX_TEXT))

@@ -10,7 +10,7 @@ import pytest
 
 from skyswarm.errors import NoteError, SignatureError, TooLargeError
 from skyswarm.messages.keys import SeedSigner
-from skyswarm.messages.note import COSIGNATURE, Checkpoint, NoteKey, SignedNote
+from skyswarm.messages.note import COSIGNATURE, Checkpoint, NoteKey, NoteSignature, SignedNote
 
 CASES = json.loads((Path(__file__).parents[2] / "vectors" / "note" / "notes.json").read_text())
 SIGNER = SeedSigner(bytes([7]) * 32)
@@ -58,6 +58,18 @@ def test_a_plain_signature_does_not_pass_as_a_cosignature() -> None:
     same = NoteKey(KEY.name, KEY.public, COSIGNATURE)
     assert same.id != KEY.id
     assert note.verify([same]) == []
+
+
+def test_a_cosignature_of_a_time_that_is_none_proves_nothing() -> None:
+    when = (2**63).to_bytes(8, "big")
+    line = NoteSignature(
+        WITNESS.name, WITNESS.id, when + SIGNER.sign(b"cosignature/v1\ntime %d\na\n" % 2**63)
+    )
+    with pytest.raises(NoteError, match="time"):
+        SignedNote.parse(SignedNote("a\n", (line,)).dump()).verify([WITNESS])
+    for short in (b"", bytes(71)):
+        with pytest.raises(SignatureError, match="8 bytes of time"):
+            SignedNote("a\n", (NoteSignature(WITNESS.name, WITNESS.id, short),)).verify([WITNESS])
 
 
 def test_extension_lines_are_carried() -> None:
