@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from skyswarm import __version__
 from skyswarm.edge.http import App, Request, Response
 from skyswarm.edge.objects import serve_object
+from skyswarm.edge.outward import outward
 from skyswarm.edge.runtime import Runtime
 from skyswarm.errors import RequestError, SkyError, TooLargeError, UnknownRouteError
 from skyswarm.messages.httpsig import Checked, check_request
@@ -199,10 +200,14 @@ def answer(
         rest = (found["rest"] or "/")[1:]
         return action(Call(deps, found["agent"], roles[found["agent"]], request, rest, query, tell))
     except SkyError as error:
-        return refusal(error)
+        return refusal(outward(error, request.path, tell))
     except Exception as error:  # noqa: BLE001 - the last line: whoever asks learns nothing of our insides
-        tell("crash", path=request.path, error=repr(error), kind=type(error).__name__)
-        return refusal(SkyError("something went wrong here", advice="It is in the log of this agent."))
+        return _crashed(error, request, tell)
+
+
+def _crashed(error: Exception, request: Request, tell: Callable[..., None]) -> Response:
+    tell("crash", path=request.path, error=repr(error), kind=type(error).__name__)
+    return refusal(SkyError("something went wrong here", advice="It is in the log of this agent."))
 
 
 def make_app(runtime: Runtime, tell: Callable[..., None]) -> App:
@@ -211,7 +216,11 @@ def make_app(runtime: Runtime, tell: Callable[..., None]) -> App:
 
     def app(request: Request) -> Response:
         if request.path.startswith("/o/"):
-            return serve_object(partial(runtime.storages.open, runtime.agent), runtime.presigner, request)
+            storage = partial(runtime.storages.open, runtime.agent)
+            try:
+                return serve_object(storage, runtime.presigner, request, tell)
+            except Exception as error:  # noqa: BLE001 - as in `answer`
+                return _crashed(error, request, tell)
         return answer(runtime.deps, roles, request, tell)
 
     return app

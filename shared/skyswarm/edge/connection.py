@@ -33,7 +33,15 @@ _LINGER = 2.0
 """Seconds that a refused client has to read why, before what it still sends resets the connection."""
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _GONE = {
-    *(errno.EIO, errno.ESTALE, errno.EBADF, errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED),
+    *(
+        errno.EIO,
+        errno.ESTALE,
+        errno.EBADF,
+        errno.ENOTCONN,
+        errno.EPIPE,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+    ),
     *(errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EPROTO),
 }
 """The client, its network or the file's disk is away: the connection ends, and it is no defect of ours."""

@@ -8,6 +8,7 @@ SKYSWARM_HOME names is the embedded default; the drivers of the cloud take its p
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,10 +17,16 @@ from typing import Any
 from skyswarm.edge.api import MAX_BODY, answer, refusal
 from skyswarm.edge.http import FileRange, Request
 from skyswarm.edge.log import Log
+from skyswarm.edge.outward import outward
 from skyswarm.edge.runtime import Runtime, open_runtime
 from skyswarm.errors import NoHomeError, SkyError
 
 Reply = tuple[bytes, int, Mapping[str, str]]
+
+
+def _cold(event: str, **fields: object) -> None:
+    """Before there is a log: where the cloud keeps what a function prints."""
+    print(event, fields, file=sys.stderr, flush=True)
 
 
 def door(action: str) -> Callable[[Any], Reply]:
@@ -34,7 +41,10 @@ def door(action: str) -> Callable[[Any], Reply]:
                 home = os.environ.get("SKYSWARM_HOME")
                 if not home:
                     raise NoHomeError("this function does not know its agent", advice="Set SKYSWARM_HOME.")
-                runtime = open_runtime(Path(home))
+                try:
+                    runtime = open_runtime(Path(home))
+                except SkyError as error:
+                    raise outward(error, "", _cold) from error
                 kept.append((runtime, Log(runtime.home.log)))
             return kept[0]
 

@@ -21,6 +21,8 @@ MAX_FILE = 64 * 1024 * 1024
 MAX_REQUESTS = 16 * 1024 * 1024
 """Bytes of lines about requests in a day; what is more is counted, and the count is written once a minute."""
 MAX_PATH = 256
+_ASKED = frozenset({"refused", "failed"})
+"""Events of which there are as many as somebody asks for: they are paid from the same budget."""
 _EVERY = 60.0
 _CUTS = (4096, 1024, 256, 64, 0)
 
@@ -49,8 +51,9 @@ class Log:
     def write(self, event: str, **fields: object) -> None:
         """One line."""
         now = self._clock()
+        line = _line(now, event, fields)
         with self._lock:
-            self._append(now, _line(now, event, fields))
+            (self._spend if event in _ASKED else self._append)(now, line)
 
     def access(self, method: str, path: str, status: int, size: int, seconds: float) -> None:
         """One answered request; `path` comes without its query."""
@@ -69,14 +72,18 @@ class Log:
             },
         )
         with self._lock:
-            self._turn(now)
-            self._requests += len(line)
-            if self._requests <= self._max_requests:
-                self._append(now, line)
-            else:
-                self._left_out += 1
-                if now - self._said >= _EVERY:
-                    self._sum_up(now)
+            self._spend(now, line)
+
+    def _spend(self, now: float, line: str) -> None:
+        """Write it while the day's budget lasts; count it when it does not. Under the lock."""
+        self._turn(now)
+        self._requests += len(line)
+        if self._requests <= self._max_requests:
+            self._append(now, line)
+        else:
+            self._left_out += 1
+            if now - self._said >= _EVERY:
+                self._sum_up(now)
 
     def _sum_up(self, now: float) -> None:
         """Say how many requests were left out since the last time."""

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from skyswarm.drivers.storages.presign import OBJECTS, Presigner, Signed
 from skyswarm.edge.http import FileRange, Request, Response
+from skyswarm.edge.outward import outward
 from skyswarm.edge.wire import error_response
 from skyswarm.errors import (
     AbsentError,
@@ -37,7 +38,12 @@ class Files(Protocol):
         ...
 
 
-def serve_object(storage: Callable[[str], Storage], presigner: Presigner, request: Request) -> Response:
+def serve_object(
+    storage: Callable[[str], Storage],
+    presigner: Presigner,
+    request: Request,
+    tell: Callable[..., None] = lambda *_, **__: None,
+) -> Response:
     """The object, a range of it (206, 416), or an error: 400 not a presigned URL, 403 signature or end, 404, 412
     changed since it was signed, 503. `storage` gives the storage of a name (AbsentError)."""
     try:
@@ -45,7 +51,7 @@ def serve_object(storage: Callable[[str], Storage], presigner: Presigner, reques
         signed = presigner.check(request.method, rest, request.query)
         return _serve(storage(signed.storage), signed, request)
     except SkyError as error:
-        return error_response(_status(error), error)
+        return error_response(_status(error), outward(error, request.path, tell))
 
 
 def _serve(storage: Storage, signed: Signed, request: Request) -> Response:

@@ -44,7 +44,9 @@ def test_what_cannot_be_is_refused_by_name(doc: object, named: str) -> None:
         parse_limits(json.dumps(doc).encode())
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 5000, b"1" * 5000, b'{"patience":1}' + b" " * MAX_FILE])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff", b"[" * 5000, b"1" * 5000, b'{"patience":1}' + b" " * MAX_FILE]
+)
 def test_what_is_no_small_json_is_refused(data: bytes) -> None:
     with pytest.raises(SetupError):
         parse_limits(data)

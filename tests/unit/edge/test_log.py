@@ -81,6 +81,17 @@ def test_requests_have_a_budget_and_what_is_more_is_counted(tmp_path: Path) -> N
     assert lines(tmp_path)[-1]["path"] == "/tomorrow"
 
 
+def test_refusals_are_paid_from_the_budget_of_requests(tmp_path: Path) -> None:
+    """Whoever makes up an identity can be refused as often as it asks."""
+    log = Log(tmp_path, Hands(), max_requests=4000)
+    for _ in range(100):
+        log.write("refused", asker="a" * 64, code="SKY-429")
+    log.write("granted", asker="b" * 64)
+    events = [line["event"] for line in lines(tmp_path)]
+    assert 5 < events.count("refused") < 40
+    assert events[-2:] == ["requests-left-out", "granted"]
+
+
 def test_a_full_file_is_turned_over_and_nothing_falls_silent(tmp_path: Path) -> None:
     log = Log(tmp_path, Hands(), max_file=2000)
     for number in range(100):
