@@ -64,6 +64,13 @@ def in_vain(deps: Deps, agent: str, job: Job, source: SourceState, error: SkyErr
     return told
 
 
+def all_refuse(job: Job) -> bool:
+    """Whether whoever was found has said no for good: by trust (SKY-2xx) or by a cap (SKY-4xx)."""
+    return bool(job.sources) and all(
+        one.state == "dropped" and one.code.startswith(("SKY-2", "SKY-4")) for one in job.sources
+    )
+
+
 def learn_source(
     deps: Deps, agent: str, transfer: str, source: SourceState, storage: str, chain: tuple[str, ...]
 ) -> None:

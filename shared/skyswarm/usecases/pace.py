@@ -59,6 +59,12 @@ class Pace:
             if length and seconds > 0:
                 seen.speed += _BLEND * (max(1.0, length / seconds) - seen.speed)
 
+    def let_go(self, agent: str, source: str, length: int) -> None:
+        """`length` bytes are no longer in flight, and that they ended says nothing of the source."""
+        with self._lock:
+            seen = self._at(agent, source)
+            seen.flying = max(0, seen.flying - length)
+
     def failed(
         self, agent: str, source: str, length: int, now: float, first: float, most: float, why: str
     ) -> None:

@@ -36,7 +36,7 @@ from skyswarm.pieces.size import piece_count, piece_size
 from skyswarm.ports.records import Batch
 from skyswarm.ports.work import Task
 from skyswarm.usecases import asking, jobs, objects
-from skyswarm.usecases.candidates import in_vain, learn_source, ranking, turns
+from skyswarm.usecases.candidates import all_refuse, in_vain, learn_source, ranking, turns
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import ACTIVE, Job, SourceState
 from skyswarm.usecases.lookup import look_up
@@ -44,6 +44,8 @@ from skyswarm.usecases.repos import known as known_repos
 from skyswarm.usecases.views import viewing
 
 PAGES_PER_CALL = 256
+PORTION = 1000
+"""Batches that are added at once, and those of the last file more: a page of huge files has millions of them."""
 MAX_PLAN = 1 << 20
 PAGE_STRIDE = 1 << 24
 """Batch numbers of page n start at n × this: a page has at most 1,000 files of at most 10,000 pieces."""
@@ -69,14 +71,16 @@ def plan(deps: Deps, agent: str, transfer: str, pool: Executor) -> None:
             return
         if not _still(deps, agent, transfer):
             return
-        batches = list(cut(deps, agent, job, manifest, number, page))
-        deps.transfers.add(agent, transfer, batches)
-        if not _still(deps, agent, transfer):
-            _forget(deps, agent, job, batches)
-            return
-        for batch in batches:
-            if not canonical.loads(batch.plan_json, MAX_PLAN)["closes"]:  # those wait for their file's pieces
-                deps.tasks.push(move_task(agent, transfer, batch.number))
+        for batches in _portions(cut(deps, agent, job, manifest, number, page)):
+            deps.transfers.add(agent, transfer, batches)
+            if not _still(deps, agent, transfer):
+                _forget(deps, agent, job, batches)
+                return
+            for batch in batches:
+                if not canonical.loads(batch.plan_json, MAX_PLAN)[
+                    "closes"
+                ]:  # they wait for their file's pieces
+                    deps.tasks.push(move_task(agent, transfer, batch.number))
         jobs.change(deps, agent, transfer, lambda one, done=number + 1: _planned(one, done))  # type: ignore[misc]
     done = jobs.change(deps, agent, transfer, lambda one: _all_planned(one, deps.clock()))
     if done.state == "moving":
@@ -129,7 +133,7 @@ def find_sources(deps: Deps, agent: str, job: Job, pool: Executor) -> Job:
     job = jobs.change(deps, agent, job.id, merge)
     if not job.active_sources():
         dropped = [source for source in job.sources if source.state == "dropped"]
-        if dropped and all(source.code[:5] in ("SKY-2", "SKY-4") for source in dropped):
+        if all_refuse(job):
             raise SourceRefusedError(dropped[0].reason, advice="Nobody else offers this share now.")
         if dropped:
             raise NoSourceError(
@@ -202,6 +206,12 @@ def _from_sources(deps: Deps, agent: str, job: Job, object_id: str, *, whole_man
             last = in_vain(deps, agent, job, source, error)
     if last is None:
         raise NoSourceError("no source is left", advice="It is tried again by itself.")
+    if asking.refused_for_good(last) and jobs.load(deps, agent, job.id).active_sources():
+        # One that is dropped does not speak for those who were away, or were not asked yet.
+        raise NoSourceError(
+            f"nobody who was asked could give {object_id[:12]}; the last one said: {last.message}",
+            advice="It is tried again by itself.",
+        )
     raise last
 
 
@@ -305,6 +315,17 @@ def cut(deps: Deps, agent: str, job: Job, manifest: Manifest, number: int, page:
     for path, reason in unfit:
         # The destination cannot hold that one: it is that file's failure. Small ones meet it when they are moved.
         jobs.note_failure(deps, agent, job.id, path, reason)
+
+
+def _portions(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
+    """Some batches at a time. Those of one file stay together: its first one says whether it was planned before."""
+    portion: list[Batch] = []
+    for batch in batches:
+        portion.append(batch)
+        if len(portion) >= PORTION and not batch.group:
+            yield portion
+            portion = []
+    yield portion
 
 
 def _batch(

@@ -28,7 +28,7 @@ from skyswarm.pieces.digest import PieceDigest
 from skyswarm.pieces.hasher import verified
 from skyswarm.ports.records import Tally
 from skyswarm.usecases import asking, jobs
-from skyswarm.usecases.candidates import drop, learn_source
+from skyswarm.usecases.candidates import all_refuse, drop, learn_source
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import Job
 
@@ -141,7 +141,7 @@ class Relay:
                 renewals = self.blame(source, number, entry, index, length, fault.error, renewals)
                 continue
             except SkyError:  # the destination's fault or the user's wish, not the source's
-                self.deps.pace.landed(self.agent, source, length, 0)
+                self.deps.pace.let_go(self.agent, source, length)
                 raise
             self.deps.pace.landed(self.agent, source, length, self.deps.clock() - started)
             self.gains.came(source, length)
@@ -218,20 +218,24 @@ class Relay:
         deps, now = self.deps, self.deps.clock()
         limits = deps.limits
         if isinstance(error, LeaseLostError | CancelledError):
-            deps.pace.landed(self.agent, source, length, 0)
+            deps.pace.let_go(self.agent, source, length)
             raise error
         if isinstance(error, LinkExpiredError) and renewals < MAX_RENEWALS:
-            deps.pace.landed(self.agent, source, length, 0)
+            deps.pace.let_go(self.agent, source, length)
             self.grants.pop(source, None)
             return renewals + 1
+        if isinstance(error, SourceChangedError):
+            # It costs the source that file alone. Were it to rest, the rest of the batch would wait for it, and meet
+            # this very file again first.
+            deps.pace.let_go(self.agent, source, length)
+            self.changed.add((source, number))
+            return 0
         why = asking.of_source(deps, self.agent, source, error)
         # While nothing else moves, a source that comes back is found soon; beside others a bad one is left in peace.
         most = self.job.longest_wait(now, limits.rest_most) if self.job.waiting else limits.rest_most
         deps.pace.failed(self.agent, source, length, now, limits.rest, most, why.message)
         self.grants.pop(source, None)
-        if isinstance(error, SourceChangedError):
-            self.changed.add((source, number))
-        elif isinstance(error, PieceMismatchError):
+        if isinstance(error, PieceMismatchError):
             self.gains.came(source, length, good=False)
             self.job = strike(deps, self.agent, self.job.id, source, entry.path.text, index)
         elif asking.refused_for_good(error):
@@ -260,10 +264,10 @@ def strike(deps: Deps, agent: str, transfer: str, source: str, path: str, index:
 def _no_source(job: Job) -> SkyError:
     dropped = [one for one in job.sources if one.state == "dropped"]
     why = "; ".join(f"{one.agent[:12]}: {one.code} {one.reason}" for one in dropped)
-    if dropped and all(one.code.startswith("SKY-2") for one in dropped):
-        return SourceRefusedError(
-            why, advice="Ask somebody they trust to vouch for you, then `skyswarm resume`."
-        )
+    if all_refuse(job):
+        capped = all(one.code.startswith("SKY-4") for one in dropped)
+        who = "its owner for more" if capped else "somebody they trust to vouch for you"
+        return SourceRefusedError(why, advice=f"Ask {who}, then `skyswarm resume`.")
     return NoSourceError(
         f"no source is left ({why})", advice="What is verified stays; `skyswarm resume` tries again."
     )

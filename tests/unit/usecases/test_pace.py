@@ -33,6 +33,8 @@ def test_what_landed_is_no_longer_in_flight() -> None:
     for _ in range(5):
         assert pace.choose(ME, [A, B], MIB, 0.0) == A
         pace.landed(ME, A, MIB, 0)
+        assert pace.choose(ME, [A, B], MIB, 0.0) == A
+        pace.let_go(ME, A, MIB)
 
 
 def test_a_source_rests_twice_as_long_each_time_up_to_a_bound() -> None:
@@ -42,6 +44,10 @@ def test_a_source_rests_twice_as_long_each_time_up_to_a_bound() -> None:
         failed(pace, A, 100.0)
         ends.append(pace.awake_at(ME, [A]) - 100.0)
     assert ends == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    pace.choose(ME, [A], MIB, 150.0)
+    pace.let_go(ME, A, MIB)
+    failed(pace, A, 160.0)
+    assert pace.awake_at(ME, [A]) == 190.0, "what came to nothing is no reason to trust it again"
     pace.landed(ME, A, MIB, 1.0)
     failed(pace, A, 200.0)
     assert pace.awake_at(ME, [A]) == 202.0
