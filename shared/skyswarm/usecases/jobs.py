@@ -5,7 +5,7 @@ of functions may act on one transfer at once. Counters are not in here: they are
 States (`shared/spec/transfers.md`):
 
     queued → planning → moving → settling → done
-    any of the first three → paused | cancelled | stopped (cap, disk) | failed | refused
+    any of the first four → paused | cancelled | stopped (cap, disk) | failed | refused
     all of these but cancelled → resumed
 
 Whatever others tell us (reasons, paths, sources) is cut before it is stored: what could not be read again is not

@@ -72,7 +72,7 @@ def _exchange(deps: Deps, agent: str, source: SourceState, signed: SignedReceipt
         state = view.authenticate(source.agent, deps.clock())
     if state is not None:
         answer.check(deps.keys.current(agent).public, state.key)
-    keep(deps, agent, answer, deps.notes)
+    keep(deps, agent, answer)
     return answer
 
 
@@ -166,9 +166,8 @@ def _count(deps: Deps, agent: str, asker: str) -> None:
         raise QuotaError("too many receipts in this minute", advice="Wait a minute.") from error
 
 
-def keep(deps: Deps, agent: str, signed: SignedReceipt, notes: object = None) -> None:
+def keep(deps: Deps, agent: str, signed: SignedReceipt) -> None:
     """Store a completed receipt as its transfer's, and as the pair's newest."""
-    del notes
     receipt = signed.receipt
     try_put(deps, agent, f"receipt/{receipt.giver}/{receipt.receiver}/for/{receipt.transfer}", signed.dump())
     last, version = newest(deps, agent, receipt.giver, receipt.receiver)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from skyswarm.errors import AbsentError, SkyError, TransferStateError
+from skyswarm.errors import AbsentError, ForbiddenError, SkyError, TransferStateError, UnsafePathError
 from skyswarm.messages import canonical
 from skyswarm.messages.manifest import Page, page_ids
 from skyswarm.ports.records import Share
@@ -21,7 +21,8 @@ from skyswarm.usecases.receipts import exchange_all
 from skyswarm.usecases.spreading import soon
 from skyswarm.usecases.starting import new_id
 
-RECEIPT_TRIES = 8
+NOWHERE = "absent"
+"""Key and version of a file that could not be had: its URL gives 404 or 412, and the asker goes elsewhere."""
 _BEGIN_AGAIN = "`skyswarm cancel` takes it away; begin it again."
 
 
@@ -56,8 +57,8 @@ def settle(deps: Deps, agent: str, transfer: str) -> None:
             return now.to_state("failed", deps.clock(), error)
         return now.to_state("done", deps.clock())
 
+    deps.tasks.push(receipts_task(agent, transfer))  # before the end: afterwards a crash would leave none
     jobs.change(deps, agent, transfer, end)
-    deps.tasks.push(receipts_task(agent, transfer))
 
 
 class SettledWithFailures(SkyError):
@@ -71,7 +72,7 @@ def receipts_task(agent: str, transfer: str) -> Task:
 
 
 def receipts(deps: Deps, agent: str, transfer: str) -> None:
-    """Exchange the receipts of an ended transfer. Raises the last trouble so that the queue tries again."""
+    """Exchange the receipts of a transfer whose batches are all done. Raises the last trouble: the queue tries again."""
     job = jobs.load(deps, agent, transfer)
     ids, trouble = exchange_all(deps, agent, job)
     jobs.change(
@@ -99,10 +100,9 @@ def keep_sharing(deps: Deps, agent: str, job: Job) -> None:
             key = destination(job, manifest, entry)
             try:
                 version = storage.stat(key).version
-            except AbsentError:
-                version = (
-                    "absent"  # it could not be had: its URL gives 404 or 412, and the asker goes elsewhere
-                )
+                storage.presign(key, version, 1)
+            except (AbsentError, ForbiddenError, UnsafePathError):
+                key = version = NOWHERE
             places.append((job.storage, key, version, entry.size))
         objects.write_places(deps, agent, tag, number, places)
     share = Share(
