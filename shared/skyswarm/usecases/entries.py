@@ -12,22 +12,25 @@ from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import Job
 from skyswarm.usecases.plan import get_side
 
+_PAGES = ("", "pages")
 _MOST_PAGES = 64
 
 
 def entries(deps: Deps, agent: str, job: Job, manifest: Manifest, page: int) -> tuple[FileEntry, ...]:
     """The entries of a page; a few parsed pages are kept in this process."""
-    key = (agent, f"page/{manifest.id}/{page}")
-    known = deps.cache.get(key)
-    if isinstance(known, tuple):
+    kept = deps.cache.setdefault(_PAGES, {})
+    assert isinstance(kept, dict)
+    key = (agent, manifest.id, page)
+    known: tuple[FileEntry, ...] | None = kept.get(key)
+    if known is not None:
         return known
     ids = page_ids(manifest, lambda one: get_side(deps, agent, job, manifest, one))
     for number, page_id in enumerate(ids):
         if number == page:
             found = Page.parse(get_side(deps, agent, job, manifest, page_id)).files
-            if len(deps.cache) > _MOST_PAGES:
-                deps.cache.clear()
-            deps.cache[key] = found
+            if len(kept) >= _MOST_PAGES:
+                kept.clear()
+            kept[key] = found
             return found
     raise ManifestError(f"the manifest has no page {page}")
 

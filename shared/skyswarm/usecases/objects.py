@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from skyswarm.errors import AbsentError, ManifestError
+from skyswarm.errors import AbsentError, ManifestError, SourceChangedError, UnavailableError
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import Envelope
 from skyswarm.messages.manifest import Manifest
@@ -44,11 +44,17 @@ def bucket(deps: Deps, agent: str) -> Storage:
 
 
 def read(storage: Storage, key: str, limit: int) -> bytes:
-    """A whole small object. AbsentError; ManifestError when it is longer than `limit`."""
-    found = storage.stat(key)
-    if found.size > limit:
-        raise ManifestError(f"{key} has {found.size} bytes, at most {limit} are allowed")
-    return b"".join(bytes(chunk) for chunk in storage.chunks(key, found.version, 0, found.size))
+    """A whole small object, as it was at one moment. AbsentError; ManifestError when it is longer than `limit`."""
+    for last in (False, False, True):
+        found = storage.stat(key)
+        if found.size > limit:
+            break
+        try:
+            return b"".join(bytes(chunk) for chunk in storage.chunks(key, found.version, 0, found.size))
+        except SourceChangedError as error:
+            if last:
+                raise UnavailableError(f"{key} is written again and again while it is read") from error
+    raise ManifestError(f"{key} has {found.size} bytes, at most {limit} are allowed")
 
 
 def write(deps: Deps, agent: str, key: str, data: bytes) -> None:

@@ -23,6 +23,7 @@ from skyswarm.errors import (
     RequestError,
     ShareDeniedError,
     SignatureError,
+    SkyError,
     UnderwritingError,
 )
 from skyswarm.messages.httpsig import Checked
@@ -212,12 +213,14 @@ def _charge(deps: Deps, agent: str, share: Share, asker: str, total: int, now: f
             f"this share hands out at most {share.cap_bytes} bytes to one agent",
             advice="Ask its owner for more.",
         ) from error
-    deps.meters.add(agent, handed, total, NO_LIMIT)
+    counted = [shared]
     try:
+        deps.meters.add(agent, handed, total, NO_LIMIT)
+        counted.append(handed)
         _underwritten(deps, agent, asker, total, now)
-    except UnderwritingError:
-        deps.meters.add(agent, handed, -total, NO_LIMIT)
-        deps.meters.add(agent, shared, -total, NO_LIMIT)
+    except SkyError:  # refused, or a store that is away for a moment: there will be no answer
+        for meter in reversed(counted):
+            deps.meters.add(agent, meter, -total, NO_LIMIT)
         raise
 
 
