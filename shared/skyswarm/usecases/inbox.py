@@ -97,10 +97,16 @@ def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) 
     except SkyError as error:
         if refused is not None and not _in_the_way(error):
             raise  # the storage is away: it is answered in the next round
-        deps.notes.put(agent, Entry(note, version.encode(), known.version if known else 0))
+        _note(deps, agent, note, version.encode(), known)
         raise
-    deps.notes.put(agent, Entry(note, version.encode(), known.version if known else 0))
+    _note(deps, agent, note, version.encode(), known)
     return job
+
+
+def _note(deps: Deps, agent: str, key: str, value: bytes, known: Entry | None) -> None:
+    """Remember what was looked at or written. Who was faster has done the same, or will look again by its own note."""
+    with suppress(ConflictError):
+        deps.notes.put(agent, Entry(key, value, known.version if known else 0))
 
 
 def _in_the_way(error: SkyError) -> bool:
@@ -171,7 +177,7 @@ def refresh(deps: Deps, agent: str) -> None:
                 trouble = trouble or error
                 if not _in_the_way(error):
                     continue
-            deps.notes.put(agent, Entry(mark, state, known.version if known else 0))
+            _note(deps, agent, mark, state, known)
     if trouble is not None:
         raise trouble
 

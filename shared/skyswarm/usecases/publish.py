@@ -33,6 +33,9 @@ from skyswarm.usecases.spreading import soon
 BIG = 16 * 1024 * 1024
 """From here on one file is spread over all threads; smaller ones are one thread's work each."""
 
+UNSAVED = 256 * 1024 * 1024
+"""So many bytes are hashed, at most, before their hashes are stored: what a crash can cost."""
+
 MAX_CHANGES = 3
 REASONS = 3
 """So many reasons are named when there is nothing else to share."""
@@ -233,6 +236,7 @@ def _hashed(
             task = partial(_hash_one, deps, agent, storage, storage_name, found, terms.extras, progress)
             work.append((found, path, pool.submit(task, None) if found.size < BIG else None))
         rows: list[HeldFile] = []
+        unsaved = 0
         for found, path, future in work:
             result = (
                 future.result()
@@ -244,6 +248,10 @@ def _hashed(
                 continue
             at, hashed = result
             rows.append(_held_row(storage_name, at, hashed))
+            unsaved += hashed.size
+            if unsaved >= UNSAVED:
+                deps.held.put(agent, rows)
+                rows, unsaved = [], 0
             yield at, path, hashed
         deps.held.put(agent, rows)
 
