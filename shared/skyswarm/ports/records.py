@@ -90,8 +90,8 @@ class Announcements(Protocol):
 class Share:
     """Something this agent serves. `audience` empty: anyone its chains reach; else only those agents.
 
-    Pages live as side objects under their hash; `locations/<manifest>/<page number>` holds where this agent keeps
-    each file of that page (storage, key, version).
+    Pages live as side objects under their hash; beside them it is kept where this agent has each file of a page
+    (usecases/objects.py).
     """
 
     manifest: str
@@ -157,7 +157,7 @@ class Held(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One transfer. `version` is the store's (0: never stored); `doc_json` is usecases/transfer.py's own state."""
+    """One transfer. `version` is the store's (0: never stored); `doc_json` is usecases/jobs.py's own state."""
 
     id: str
     state: str

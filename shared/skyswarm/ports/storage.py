@@ -130,7 +130,7 @@ class Sink(Protocol):
         """Provider copy of one piece from the storage named `source` (as in the Storages port), no byte through us.
 
         Returns the SHA-256 that the provider computed of the copied bytes, or None when it proves nothing (the
-        caller then reads back). The part counts as present only when the proof is equal to `digest`
+        caller then relays). The part counts as present only when the proof is equal to `digest`
         (PieceMismatchError otherwise). ForbiddenError: this storage cannot copy from that one; relay instead.
         """
         ...
