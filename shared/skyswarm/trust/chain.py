@@ -106,6 +106,11 @@ class Chain:
             return Fate.PENDING
         return Fate.REFUSED if statement_id in self.refused else None
 
+    def checked(self, statement_id: str) -> bytes | None:
+        """The envelope whose signature let a statement into the tree, on whatever branch; None: it is not there."""
+        node = self._branches.nodes.get(statement_id)
+        return node.envelope if node is not None else None
+
     def prefix(self, seq: int) -> Iterator[bytes]:
         """The envelopes that prove the accepted chain up to `seq`, what recoveries undid included."""
         return self._branches.prefix(seq)

@@ -11,7 +11,7 @@ trust/view.py.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from skyswarm.trust.verdict import Broken, Reason
 from skyswarm.trust.vouches import Ledger, Record
 
 MAX_UNREAD = 4096
-"""Statements kept unread per issuer that does not count; more stay in the store until it does (see `wants`).
+"""Statements kept unread per issuer that does not count; more stay in the store until it is trusted (see `verify`).
 """
 MAX_REFUSED = 64
 
@@ -57,7 +57,15 @@ class Issuer:
 class Upkeep:
     """Chains, live vouches and budgets, as of the last `settle`."""
 
-    def __init__(self, root: str, depth: int, heed: Collection[str], skew: int, checker: Checker) -> None:
+    def __init__(
+        self,
+        root: str,
+        depth: int,
+        heed: Collection[str],
+        skew: int,
+        checker: Checker,
+        rest: Callable[[str], Iterable[Row]] | None,
+    ) -> None:
         self.root = root
         self.now = float("-inf")
         self.position = 0
@@ -69,6 +77,7 @@ class Upkeep:
         self._heed = frozenset({root, *heed})  # one's own distrust binds oneself, whoever vouches
         self._skew = skew
         self._checker = checker
+        self._rest = rest
         self._unread: dict[str, list[Row]] = {}
         self._fresh: set[str] = set()  # whose unread rows nobody looked at yet
         self._left: set[str] = set()  # of whom rows were left in the store
@@ -98,14 +107,6 @@ class Upkeep:
             if statement in self.records:
                 self._touched[self.records[statement]] = None
 
-    def wants(self) -> frozenset[str]:
-        """Issuers that count and of whom something was left in the store; named once."""
-        left = {agent for agent in self._left if self.counts(agent)}
-        self._left -= left
-        for agent in left & self.issuers.keys():
-            self.issuers[agent].asked = len(self.issuers[agent].chain.accepted)
-        return frozenset(left)
-
     # ---- keeping up --------------------------------------------------------------------------
     def settle(self, now: float) -> None:
         """Bring chains, vouches and budgets to `now`: what is due first, then ring by ring outwards from the
@@ -123,7 +124,7 @@ class Upkeep:
             for agent in sorted(turn):
                 if self.counts(agent):
                     self.verify(agent)
-            turn = {str(agent) for agent in self._renew() if agent in self._unread}
+            turn = {str(agent) for agent in self._renew() if agent in self._unread or agent in self._left}
 
     def counts(self, agent: str) -> bool:
         """Whether what this agent says can matter: then, and only then, it is verified unasked."""
@@ -135,25 +136,40 @@ class Upkeep:
         """Read an agent's waiting statements into its chain, and the chain into its ledger. `settle` does the
         rest.
         """
-        rows = self._unread.pop(agent, None)
-        if not rows:
+        rows = self._unread.pop(agent, [])
+        if not rows and not self._lacks(agent):
             return
         issuer = self.issuers.get(agent)
         if issuer is None:
             issuer = self.issuers[agent] = Issuer(Chain(agent, self._checker), Ledger())
-        for row in rows:
-            try:
-                issuer.chain.offer(parse_signed(row.envelope), row.received)
-            except InputError as error:
-                self.refused[row.position] = error.message
-                while len(self.refused) > MAX_REFUSED:
-                    del self.refused[next(iter(self.refused))]
-        if issuer.chain.overflowed:
-            issuer.chain.overflowed = False
-            # Asking again helps only when the chain has grown since: what fills the room may be forged.
-            if len(issuer.chain.accepted) > issuer.asked:
-                self._left.add(agent)
+        while rows or self._lacks(agent):
+            if self._lacks(agent):
+                self._left.discard(agent)
+                issuer.asked = len(issuer.chain.accepted)
+                rows = [*rows, *(self._rest(agent) if self._rest else ())]
+            for row in rows:
+                self._check(issuer, row)
+            rows = []
+            if issuer.chain.overflowed:
+                issuer.chain.overflowed = False
+                # Asking again helps only when the chain has grown since: what fills the room may be forged.
+                if len(issuer.chain.accepted) > issuer.asked:
+                    self._left.add(agent)
         self._read(agent, issuer)
+
+    def _lacks(self, agent: str) -> bool:
+        """Whether something of an agent was left in the store that is worth reading: strangers get no more room."""
+        return agent in self._left and (
+            agent in self._heed or any(self.graph.budget(agent, scope) >= 0 for scope in SCOPES)
+        )
+
+    def _check(self, issuer: Issuer, row: Row) -> None:
+        try:
+            issuer.chain.offer(parse_signed(row.envelope), row.received)
+        except InputError as error:
+            self.refused[row.position] = error.message
+            while len(self.refused) > MAX_REFUSED:
+                del self.refused[next(iter(self.refused))]
 
     def _read(self, agent: str, issuer: Issuer) -> None:
         chain = issuer.chain

@@ -8,7 +8,7 @@ the stored statements to a new one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableSet
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSet
 from dataclasses import dataclass
 
 from skyswarm.messages.statements import SCOPES, Head
@@ -47,7 +47,8 @@ class Standing:
 
 class TrustView:
     """What one agent, `root`, thinks of all others. `depth`: hops that its trust reaches. `heed`: agents
-    whose distrust the user has chosen to follow. `known`: signatures checked before (trust/keys.py)."""
+    whose distrust the user has chosen to follow. `known`: signatures checked before (trust/keys.py). `rest`: all
+    that the store has of an issuer, for when not all of it could be kept unread."""
 
     def __init__(
         self,
@@ -57,10 +58,11 @@ class TrustView:
         heed: Collection[str] = (),
         skew: int = SKEW,
         known: MutableSet[str] | None = None,
+        rest: Callable[[str], Iterable[Row]] | None = None,
     ) -> None:
         self.root = root
         self._checker = Checker(known)
-        self._state = Upkeep(root, depth, heed, skew, self._checker)
+        self._state = Upkeep(root, depth, heed, skew, self._checker, rest)
         self._heard: dict[str, int] = {}
 
     # ---- what comes --------------------------------------------------------------------------
@@ -104,13 +106,6 @@ class TrustView:
         """An agent's verified chain; None while it was nobody's turn. To be read, never changed."""
         issuer = self._state.issuers.get(agent)
         return issuer.chain if issuer else None
-
-    def wants(self, now: float) -> frozenset[str]:
-        """Issuers that count and of whom statements were left in the store for lack of room: offer all of
-        theirs.
-        """
-        self._state.settle(now)
-        return self._state.wants()
 
     # ---- who somebody is ---------------------------------------------------------------------
     def authenticate(self, agent: str, now: float) -> Standing | None:

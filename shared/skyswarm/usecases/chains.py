@@ -10,11 +10,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from skyswarm.messages.statements import parse_signed
 from skyswarm.ports.records import StatementRow
-from skyswarm.trust.chain import Chain, Fate
+from skyswarm.trust.chain import Chain
 from skyswarm.trust.keys import Checker
 from skyswarm.usecases.deps import Deps
 
@@ -67,20 +67,24 @@ def replayed(deps: Deps, tenant: str, issuer: str) -> Iterator[tuple[Chain, list
 def rows_of(deps: Deps, tenant: str, issuer: str) -> list[StatementRow]:
     """All stored statements of an issuer, by seq, then position."""
     rows: list[StatementRow] = []
-    while page := deps.statements.of(tenant, issuer, rows[-1].seq if rows else 0, _PAGE):
-        have = {row.position for row in rows[-_PAGE:]}
-        new = [row for row in page if row.position not in have]
-        rows += new
-        if len(page) < _PAGE or not new:
-            break
-    return rows
+    most = _PAGE
+    while True:
+        seq = rows[-1].seq if rows else 0
+        page = deps.statements.of(tenant, issuer, seq, most)
+        while rows and rows[-1].seq == seq:
+            rows.pop()  # the page begins with them again
+        rows += page
+        if len(page) < most:
+            return rows
+        if page[-1].seq == seq:
+            most *= 2  # forged twins of one number fill the page: what comes after them must not be hidden
 
 
 def store_genuine(deps: Deps, tenant: str, rows: Sequence[StatementRow]) -> list[StatementRow]:
     """Store, of one issuer's rows, those that hang on its stored chain and are signed by whom they must be.
 
-    Returns the ones that are stored now, old or new. Others leave no trace: so a forged statement in an agent's own
-    name can never take the number of its next one.
+    Returns the ones that are stored now, old or new, each as it is stored. Others leave no trace: so a forged statement
+    in an agent's own name can never take the number of its next one, nor do copies with other signatures pile up.
     """
     if not rows:
         return []
@@ -88,17 +92,16 @@ def store_genuine(deps: Deps, tenant: str, rows: Sequence[StatementRow]) -> list
     have = {(row.id, row.envelope) for row in before}
     if not all((row.id, row.envelope) in have for row in rows):
         chain = Chain(rows[0].issuer, Checker())
-        for row in before:
-            chain.offer(parse_signed(row.envelope), row.received)
-        for row in rows:
+        for row in (*before, *rows):
             chain.offer(parse_signed(row.envelope), row.received)
         new = [
             row
             for row in rows
-            if (row.id, row.envelope) not in have and chain.fate(row.id) in (Fate.ACCEPTED, Fate.VOID)
+            if (row.id, row.envelope) not in have and chain.checked(row.id) == row.envelope
         ]
         deps.statements.append(tenant, new)
         have |= {(row.id, row.envelope) for row in new}
+        rows = [replace(row, envelope=chain.checked(row.id) or row.envelope) for row in rows]
     return [row for row in rows if (row.id, row.envelope) in have]
 
 

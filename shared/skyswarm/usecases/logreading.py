@@ -38,6 +38,8 @@ FROZEN = 900
 """A checkpoint cosigned longer ago (s) is an old one: its repository, or somebody before it, shows a frozen log."""
 PROMISE = 60
 """A statement that was taken must be in the log of any checkpoint made this many seconds later."""
+CHAIN_PAGES = 16
+"""Pages read of one issuer's chain: as many as a repository likes to name would hold a thread for ever."""
 PAGES = 64
 """Pages read in one `pull`; the rest follows in the next one."""
 
@@ -148,7 +150,7 @@ def _tip(deps: Deps, agent: str, repo: Repo) -> Tip:
     try:
         tip = _verified(deps, agent, repo.id, data)
         if tip is None:  # its chain is not known here yet, or it has rotated its key
-            _introduce(deps, agent, repo)
+            read_chain(deps, agent, repo, repo.id)
             tip = _verified(deps, agent, repo.id, data)
     except InputError as error:
         raise RepositoryError(f"the checkpoint of {repo.url} makes no sense: {error.message}") from error
@@ -186,17 +188,22 @@ def _verified(deps: Deps, agent: str, repo: str, data: bytes) -> Tip | None:
     return Tip(checkpoint, SignedNote(note.text, kept).dump().decode(), found[both[1]] or 0)
 
 
-def _introduce(deps: Deps, agent: str, repo: Repo) -> None:
-    """Learn the repository's own chain from itself: it certifies itself, its id being in the address."""
-    seq = 0
-    while True:
-        body = wire.get(deps, f"{repo.url}/v1/statements?issuer={repo.id}&seq={seq}")
-        page = StatementsPage.parse(body)
-        brought = [row_of(parse_signed(one), deps.clock()) for one in page.statements]
-        if any(row.issuer != repo.id for row in brought):
+def read_chain(deps: Deps, agent: str, repo: Repo, issuer: str, timeout: float | None = None) -> None:
+    """Store what a repository serves of an issuer's chain, as far as it is genuine; its own, for instance: it certifies
+    itself, its id being in the address. RepositoryUnreachableError; RepositoryError: it answers nonsense.
+    """
+    seq, end = 0, deps.clock() + (deps.limits.call_timeout if timeout is None else timeout)
+    for _ in range(CHAIN_PAGES):
+        body = wire.get(deps, f"{repo.url}/v1/statements?issuer={issuer}&seq={seq}", timeout=timeout)
+        try:
+            page = StatementsPage.parse(body)
+            brought = [row_of(parse_signed(one), deps.clock()) for one in page.statements]
+        except InputError as error:
+            raise RepositoryError(f"the statements of {repo.url} make no sense: {error.message}") from error
+        if any(row.issuer != issuer for row in brought):
             raise RepositoryError(f"{repo.url} answers with the statements of others")
         stored = store_genuine(deps, agent, brought)
-        if not stored or page.next >= page.count or page.next <= seq:
+        if not stored or page.next >= page.count or page.next <= seq or deps.clock() >= end:
             return
         seq = page.next
 

@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 
-from skyswarm.errors import InputError, MalformedError, RepositoryUnreachableError, SkyError
+from skyswarm.errors import InputError, MalformedError, RepositoryUnreachableError, SignatureError, SkyError
 from skyswarm.messages.fields import ID, b64url
-from skyswarm.messages.repository import AnnounceRequest, LookupReply, StatementsPage
-from skyswarm.messages.statements import Announce, parse_signed
+from skyswarm.messages.repository import AnnounceRequest, LookupReply
+from skyswarm.messages.statements import Announce, Signed, parse_signed
 from skyswarm.usecases import repos as known
 from skyswarm.usecases import wire
 from skyswarm.usecases.chains import replayed, store_genuine
 from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.logreading import read_chain
 from skyswarm.usecases.repos import Repo, parse_repo
 from skyswarm.usecases.views import row_of
 
@@ -149,32 +150,36 @@ def _ask(deps: Deps, agent: str, repo: Repo, key: str) -> list[Found]:
     rows = LookupReply.parse(body).found
     known.rouse(deps, agent, repo.id)
     out = []
+    end = deps.clock() + deps.limits.lookup_timeout
     for row in rows:
         try:
-            out.append(_checked(deps, agent, repo, key, row))
+            out.append(_checked(deps, agent, repo, key, row, end))
         except SkyError:
             continue  # one bad row says nothing about the others
     return out
 
 
-def _checked(deps: Deps, agent: str, repo: Repo, key: str, row: AnnounceRequest) -> Found:
+def _checked(deps: Deps, agent: str, repo: Repo, key: str, row: AnnounceRequest, end: float) -> Found:
+    """The row, when it proves itself. What is read for that besides it is read until `end` (Unix s)."""
     signed = parse_signed(row.announce)
     event = signed.statement
     if not isinstance(event, Announce) or key not in event.lookups or event.exp <= deps.clock():
         raise MalformedError("not an announcement of this share, or expired")
-    chain = row.chain
-    if not chain and not deps.statements.of(agent, event.iss, 0, 1):
-        page = wire.get(
-            deps,
-            f"{repo.url}/v1/statements?issuer={event.iss}&seq=0",
-            timeout=deps.limits.lookup_timeout,
-        )
-        chain = StatementsPage.parse(page).statements
-    brought = [row_of(parse_signed(one), deps.clock()) for one in chain]
+    brought = [row_of(parse_signed(one), deps.clock()) for one in row.chain]
     store_genuine(deps, agent, [one for one in brought if one.issuer == event.iss])
+    try:
+        _verify(deps, agent, signed, event)
+    except (MalformedError, SignatureError):
+        if row.chain or deps.clock() >= end:
+            raise
+        read_chain(deps, agent, repo, event.iss, deps.limits.lookup_timeout)
+        _verify(deps, agent, signed, event)
+    return Found(event.iss, event.endpoint, event, repo.id)
+
+
+def _verify(deps: Deps, agent: str, signed: Signed, event: Announce) -> None:
     with replayed(deps, agent, event.iss) as (line, _):
         keys = line.keys
     if keys is None or keys.retired:
         raise MalformedError("an announcement of nobody known, or of an agent that retired")
     signed.envelope.verify(keys.key)
-    return Found(event.iss, event.endpoint, event, repo.id)

@@ -12,13 +12,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from skyswarm.errors import AbsentError, ConflictError, EquivocationError, InputError, SignatureError
+from skyswarm.errors import (
+    AbsentError,
+    ConflictError,
+    EquivocationError,
+    InputError,
+    SignatureError,
+    StatementError,
+)
 from skyswarm.messages.dsse import seal
-from skyswarm.messages.statements import Head, Logged, Seen, Signed, parse_signed, payload_type
+from skyswarm.messages.statements import Announce, Head, Logged, Seen, Signed, parse_signed, payload_type
 from skyswarm.ports.records import StatementRow
 from skyswarm.ports.system import Signer
 from skyswarm.trust.keys import Checker, KeyState
 from skyswarm.trust.view import Standing, TrustView
+from skyswarm.usecases.chains import rows_of
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.repos import held_checkpoints, places
 
@@ -46,7 +54,7 @@ def viewing(deps: Deps, agent: str) -> Iterator[TrustView]:
         if not isinstance(kept, _Kept):
             if len(deps.cache) > _MOST_VIEWS:
                 deps.cache.clear()
-            kept = _Kept(TrustView(agent))
+            kept = _Kept(TrustView(agent, rest=lambda issuer: rows_of(deps, agent, issuer)))
             deps.cache[key] = kept
     with kept.lock:
         while rows := deps.statements.after(agent, kept.position, _READ):
@@ -57,18 +65,18 @@ def viewing(deps: Deps, agent: str) -> Iterator[TrustView]:
         for statement, origin, index in places(deps, agent, kept.placed):
             kept.view.place([(statement, origin, index)])
             kept.placed[origin] = index + 1
-        for issuer in kept.view.wants(deps.clock()):
-            kept.view.offer(deps.statements.of(agent, issuer, 0, 10 * _READ))
         yield kept.view
 
 
 def row_of(signed: Signed, received: float) -> StatementRow:
-    """The stored form of a signed statement of a chain."""
+    """The stored form of a signed statement of a chain. StatementError for an announcement."""
     statement = signed.statement
+    if isinstance(statement, Announce):
+        raise StatementError("an announcement is in no chain")
     return StatementRow(
         id=signed.id,
         issuer=statement.iss,
-        seq=statement.seq,  # type: ignore[union-attr]
+        seq=statement.seq,
         kind=statement.kind,
         envelope=signed.envelope_bytes,
         received=received,

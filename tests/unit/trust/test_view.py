@@ -384,20 +384,39 @@ def test_rows_that_are_not_what_they_say_are_refused_with_a_reason(circle: Circl
     assert set(view.refused) == {40, 50} and "another issuer" in view.refused[50]
 
 
-def test_what_was_left_in_the_store_is_asked_for_once_it_counts(circle: Circle) -> None:
-    eve = Author("eve")
+def crowded(circle: Circle, eve: Author) -> tuple[TrustView, list[str]]:
+    """A view that was offered more in eve's name than it keeps of a stranger, and whom it went to the store for."""
     junk = [Row(eve.id, b"junk", 0.0, n) for n in range(MAX_UNREAD)]
-    view = circle.view()
-    view.offer(junk)
-    eve.vouch(Author("fay"))
-    view.offer(rows(eve))
-    assert view.wants(NOW) == frozenset(), "nobody needs eve"
-    view.offer(rows([circle.dan.vouch(eve)]))
-    assert view.evaluate(eve.id, "fetch", NOW).trusted
-    assert not view.evaluate(Author("fay").id, "fetch", NOW).trusted
-    assert view.wants(NOW) == {eve.id} and view.wants(NOW) == frozenset()
+    asked: list[str] = []
+
+    def rest(issuer: str) -> list[Row]:
+        asked.append(issuer)
+        return [*junk, *rows(eve)]
+
+    view = circle.view(rest=rest)
     view.offer([*junk, *rows(eve)])
-    assert view.evaluate(Author("fay").id, "fetch", NOW).trusted
+    return view, asked
+
+
+def test_what_was_left_in_the_store_is_read_once_it_counts(circle: Circle) -> None:
+    eve, fay = Author("eve"), Author("fay")
+    eve.vouch(fay)
+    view, asked = crowded(circle, eve)
+    view.authenticate(eve.id, NOW)
+    assert not view.evaluate(fay.id, "fetch", NOW).trusted
+    assert asked == [], "strangers get no more room, also when they are asked for by name"
+    view.offer(rows([circle.dan.vouch(eve)]))
+    assert view.evaluate(fay.id, "fetch", NOW).trusted
+    assert asked == [eve.id]
+
+
+def test_forgeries_in_the_name_of_a_friend_whose_vouches_do_not_count_hide_nothing(circle: Circle) -> None:
+    eve = Author("eve")
+    eve.retire()
+    view, asked = crowded(circle, eve)
+    view.offer(rows([circle.alice.vouch(eve, depth=0)]))
+    assert view.evaluate(eve.id, "fetch", NOW).reason is Reason.RETIRED
+    assert asked == [eve.id]
 
 
 def test_known_signatures_are_not_verified_again(circle: Circle) -> None:

@@ -14,10 +14,10 @@ from dataclasses import replace
 import pytest
 
 from skyswarm.errors import MalformedError
-from skyswarm.messages.dsse import seal
+from skyswarm.messages.dsse import Envelope, seal
 from skyswarm.messages.keys import SeedSigner
-from skyswarm.messages.repository import AnnounceRequest, LookupReply
-from skyswarm.messages.statements import Announce, Head, payload_type
+from skyswarm.messages.repository import AnnounceRequest, LookupReply, StatementsPage
+from skyswarm.messages.statements import MAX_PAYLOAD, Announce, Head, payload_type
 from skyswarm.usecases import repos, sync
 from skyswarm.usecases.lookup import GRACE, locate, look_up, lookup_key
 from tests.support.inprocess import Answer, Party, SlowAnswer, World, honest
@@ -160,6 +160,7 @@ def test_a_lying_repository_makes_nobody_found_and_hides_nobody(
         stale,
         replace(announced(mallory), chain=announced(alice).chain),  # with the chain of another
         replace(announced(mallory), announce=announced(mallory).chain[0]),  # no announcement at all
+        replace(announced(mallory), chain=(announced(mallory).announce,)),  # that is no chain
     )
     world.serve(liar, answering(*lies))
     found = locate(bob.deps, bob.id, MANIFEST, [liar.url, good.url], pool)
@@ -193,3 +194,47 @@ def test_an_issuer_with_a_long_chain_is_introduced_by_its_own_page(
     alice.share(MANIFEST)
     sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
     assert len(locate(bob.deps, bob.id, MANIFEST, [repo.url], pool)) == 1
+
+
+def test_a_very_long_chain_is_read_page_by_page_also_when_its_beginning_is_known(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    for _ in range(300):
+        alice.vouch(bob)
+    sync.push(alice.deps, alice.id, repo.url)
+    sync.pull(bob.deps, bob.id, repo.url)
+    alice.rotate()
+    alice.share(MANIFEST)
+    sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+    for reader in (bob, world.agent("carol")):
+        assert len(locate(reader.deps, reader.id, MANIFEST, [repo.url], pool)) == 1
+
+
+def test_an_answer_that_sends_us_on_and_on_is_followed_for_a_bounded_time(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    liar, bob = world.repository("liar"), world.agent("bob")
+    rows = [replace(announced(world.agent(f"nobody-{number}")), chain=()) for number in range(50)]
+
+    def slow(method: str, path: str, body: bytes) -> bytes:
+        if "/lookup/" in path:
+            return LookupReply(tuple(rows)).dump()
+        world.now += 1.5
+        return StatementsPage((), 0, 0).dump()
+
+    world.serve(liar, slow)
+    world.calls.clear()
+    assert locate(bob.deps, bob.id, MANIFEST, [liar.url], pool) == []
+    assert len(world.calls) == 1 + 2, "the look-up, and what was begun within its two seconds"
+
+
+def test_copies_with_other_signatures_do_not_pile_up(world: World, pool: ThreadPoolExecutor) -> None:
+    liar, alice, bob = world.repository("liar"), world.agent("alice"), world.agent("bob")
+    row = announced(alice)
+    true = Envelope.parse(row.chain[0], MAX_PAYLOAD)
+    forged = [seal(true.payload_type, true.payload, SeedSigner(bytes([number]) * 32)) for number in range(5)]
+    for copy in forged:
+        world.serve(liar, answering(replace(row, chain=(row.chain[0], copy.dump()))))
+        assert len(locate(bob.deps, bob.id, MANIFEST, [liar.url], pool)) == 1
+    assert bob.statements() == [bob.id, alice.id]

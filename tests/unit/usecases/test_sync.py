@@ -12,8 +12,9 @@ from skyswarm.errors import RepositoryError, RepositoryUnreachableError
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.keys import commitment, did_key
-from skyswarm.messages.statements import Rotate, Vouch, parse_signed, payload_type
-from skyswarm.usecases import repos, spreading, sync, tending, views
+from skyswarm.messages.repository import StatementsPage
+from skyswarm.messages.statements import Announce, Head, Rotate, Vouch, parse_signed, payload_type
+from skyswarm.usecases import chains, logreading, repos, spreading, sync, tending, views
 from skyswarm.usecases.lookup import locate
 from tests.support.inprocess import DAY, Party, World, row
 
@@ -394,3 +395,69 @@ def test_a_clock_that_was_ahead_once_does_not_silence_an_agent_until_then() -> N
     world.now += 60
     tend(world, alice)
     assert repo.deps.announcements.of(repo.id, alice.id, world.now) == [second], "only once"
+
+
+def flooded(reader: Party, issuer: Party, count: int, seq: int = 1) -> None:
+    """A repository that the reader uses has forged that many statements with one number in the issuer's name."""
+    now = int(reader.world.now)
+    events = [
+        Vouch(issuer.id, seq, issuer.id, f"{number:064x}", ("fetch",), 0, None, now, now + DAY)
+        for number in range(count)
+    ]
+    sealed = [
+        seal(payload_type("vouch"), one.payload(), reader.deps.keys.current(reader.id)) for one in events
+    ]
+    reader.deps.statements.append(reader.id, [row(parse_signed(one.dump()), now) for one in sealed])
+
+
+def test_forged_twins_of_one_number_do_not_hide_what_comes_after_them() -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    sync.pull(bob.deps, bob.id, repo.url)
+    flooded(bob, repo, 2100)
+    sync.push(alice.deps, alice.id, repo.url)
+    repo.rotate()
+    assert sync.pull(bob.deps, bob.id, repo.url) == sync.Pulled(2)
+    rows = chains.rows_of(bob.deps, bob.id, repo.id)
+    assert len(rows) == 2102 and [one.position for one in rows[1:]] == sorted(
+        one.position for one in rows[1:]
+    )
+
+
+def test_a_repository_that_names_ever_more_of_its_own_chain_is_read_to_a_bound() -> None:
+    world = World()
+    repo, bob = world.repository("repo"), world.agent("bob")
+    whole = world.routes[repo.url]
+    birth = repo.deps.statements.of(repo.id, repo.id)[0].envelope
+
+    def endless(method: str, path: str, body: bytes) -> bytes:
+        if "issuer=" in path:
+            assert len(world.calls) < 1000
+            return StatementsPage((birth,), int(path.rpartition("=")[2]) + 1, 2**50).dump()
+        return whole(method, path, body)
+
+    world.serve(repo, endless)
+    assert sync.pull(bob.deps, bob.id, repo.url).rows == 1
+    assert len(world.calls) <= logreading.CHAIN_PAGES + 2
+
+
+@pytest.mark.parametrize("what", ["an announcement", "another's", "junk"])
+def test_what_is_no_chain_of_the_repository_is_nonsense(what: str) -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    whole = world.routes[repo.url]
+    event = Announce(repo.id, 0, 1, repo.url, Head(0, repo.id), (), 3600)
+    bad = {
+        "an announcement": seal(
+            payload_type("announce"), event.payload(), repo.deps.keys.current(repo.id)
+        ).dump(),
+        "another's": alice.deps.statements.of(alice.id, alice.id)[0].envelope,
+        "junk": b"{}",
+    }[what]
+
+    def lies(method: str, path: str, body: bytes) -> bytes:
+        return StatementsPage((bad,), 1, 1).dump() if "issuer=" in path else whole(method, path, body)
+
+    world.serve(repo, lies)
+    with pytest.raises(RepositoryError):
+        sync.pull(bob.deps, bob.id, repo.url)
