@@ -99,6 +99,23 @@ def test_a_query_of_every_port_uses_an_index(path: Path) -> None:
     assert not [plan for plan in plans if "TEMP B-TREE" in plan]
 
 
+def test_an_announcement_is_looked_up_without_reading_those_of_all_others(path: Path) -> None:
+    """SQLite, left alone, takes the index over their ends: nearly all of them have not ended."""
+    database = Database(path)
+    announcements = SqliteAnnouncements(database)
+    seen: list[str] = []
+    with database.read() as connection:
+        connection.set_trace_callback(seen.append)
+    announcements.find("a", "look", now=1)
+    announcements.of("a", "issuer", now=1)
+    with database.read() as connection:
+        connection.set_trace_callback(None)
+        plans = [[row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")] for one in seen]
+    database.close()
+    assert "(agent=? AND lookup=?)" in plans[0][0] and "(agent=? AND issuer=? AND part=?)" in plans[0][1]
+    assert "(agent=? AND issuer=?)" in plans[1][0]
+
+
 # ---- its schema ------------------------------------------------------------------------------
 def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     Database(path).close()
