@@ -17,6 +17,7 @@ from skyswarm.errors import (
     ManifestError,
     SkyError,
     SourceChangedError,
+    StorageFullError,
     TooLargeError,
 )
 from skyswarm.messages import canonical
@@ -110,7 +111,10 @@ def _note(deps: Deps, agent: str, key: str, value: bytes, known: Entry | None) -
 
 
 def _in_the_way(error: SkyError) -> bool:
-    """Whether a status cannot be written however often it is tried: a folder is there, or it is forbidden."""
+    """Whether a status cannot be written however often it is tried: a folder is there, its name is too long, or it is
+    forbidden. Room may come by itself."""
+    if isinstance(error, StorageFullError):
+        return False
     return isinstance(error, ConflictError) or not error.retryable
 
 
@@ -143,10 +147,13 @@ def status_key(key: str) -> str:
 
 
 def write_status(deps: Deps, agent: str, job: Job) -> None:
-    """Write the status beside the dropped manifest, if the transfer came from a drop. What is in its way there is
-    told by `refresh`; it must not stop whoever ends a transfer."""
-    with suppress(ConflictError, ForbiddenError):
+    """Write the status beside the dropped manifest, if the transfer came from a drop. What is in its way there, or that
+    there is no room for it, is told by `refresh`; it must not stop a transfer or whoever ends it."""
+    try:
         _write_status(deps, agent, job)
+    except SkyError as error:
+        if not _in_the_way(error) and not isinstance(error, StorageFullError):
+            raise
 
 
 def _write_status(deps: Deps, agent: str, job: Job) -> None:

@@ -42,6 +42,10 @@ def _newest_key(giver: str, receiver: str) -> str:
     return f"receipt/{giver}/{receiver}/newest"
 
 
+def _for_key(giver: str, receiver: str, transfer: str) -> str:
+    return f"receipt/{giver}/{receiver}/for/{transfer}"
+
+
 def newest(deps: Deps, agent: str, giver: str, receiver: str) -> tuple[SignedReceipt | None, int]:
     """The pair's newest receipt here, and the stored version of that note."""
     entry = deps.notes.get(agent, _newest_key(giver, receiver))
@@ -50,7 +54,7 @@ def newest(deps: Deps, agent: str, giver: str, receiver: str) -> tuple[SignedRec
 
 def give_receipt(deps: Deps, agent: str, job: Job, source: SourceState) -> SignedReceipt:
     """Sign and exchange the receipt for what `source` gave in this transfer; idempotent per transfer and source."""
-    done = deps.notes.get(agent, f"receipt/{source.agent}/{agent}/for/{job.id}")
+    done = deps.notes.get(agent, _for_key(source.agent, agent, job.id))
     if done is not None:
         signed = parse_receipt(done.value)
         if signed.complete:
@@ -134,7 +138,9 @@ def take_receipt(deps: Deps, agent: str, checked: Checked, body: bytes) -> bytes
         last, version = newest(deps, agent, agent, checked.agent)
         if last is not None and last.receipt.id == receipt.id:
             # Not the stored copy: since the first time either of us may have rotated its key.
-            return signed.countersign(deps.keys.current(agent)).dump()
+            both = signed.countersign(deps.keys.current(agent))
+            _keep_for(deps, agent, both)  # a crash may have come in between
+            return both.dump()
         try:
             check_follows(receipt, last.receipt if last else None)
         except EquivocationError:
@@ -152,10 +158,18 @@ def take_receipt(deps: Deps, agent: str, checked: Checked, body: bytes) -> bytes
             deps.notes.put(agent, Entry(_newest_key(agent, checked.agent), both.dump(), version))
         except ConflictError:
             continue
-        with suppress(QuotaError):
-            deps.meters.add(agent, f"receipts-kept/{checked.agent}", 1, KEPT)
-            try_put(deps, agent, f"receipt/{agent}/{checked.agent}/for/{receipt.transfer}", both.dump())
+        _keep_for(deps, agent, both)
         return both.dump()
+
+
+def _keep_for(deps: Deps, agent: str, both: SignedReceipt) -> None:
+    """Keep it by its transfer's name too, while there is room for one more of that receiver."""
+    receipt = both.receipt
+    key = _for_key(agent, receipt.receiver, receipt.transfer)
+    if deps.notes.get(agent, key) is None:
+        with suppress(QuotaError):
+            deps.meters.add(agent, f"receipts-kept/{receipt.receiver}", 1, KEPT)
+            try_put(deps, agent, key, both.dump())
 
 
 def _count(deps: Deps, agent: str, asker: str) -> None:
@@ -169,7 +183,7 @@ def _count(deps: Deps, agent: str, asker: str) -> None:
 def keep(deps: Deps, agent: str, signed: SignedReceipt) -> None:
     """Store a completed receipt as its transfer's, and as the pair's newest."""
     receipt = signed.receipt
-    try_put(deps, agent, f"receipt/{receipt.giver}/{receipt.receiver}/for/{receipt.transfer}", signed.dump())
+    try_put(deps, agent, _for_key(receipt.giver, receipt.receiver, receipt.transfer), signed.dump())
     last, version = newest(deps, agent, receipt.giver, receipt.receiver)
     if last is not None and last.receipt.id == receipt.id:
         try:

@@ -72,7 +72,7 @@ def receipts_task(agent: str, transfer: str) -> Task:
 
 
 def receipts(deps: Deps, agent: str, transfer: str) -> None:
-    """Exchange the receipts of a transfer whose batches are all done. Raises the last trouble: the queue tries again."""
+    """Exchange the receipts of a transfer whose batches are done. Raises the last trouble: the queue tries again."""
     job = jobs.load(deps, agent, transfer)
     ids, trouble = exchange_all(deps, agent, job)
     jobs.change(
@@ -155,7 +155,7 @@ def resume(
     if not job.manifest:
         raise TransferStateError(f"{job.id} cannot be read and cannot be resumed", advice=_BEGIN_AGAIN)
     if job.state == "failed" and job.planned and _all_done(deps, agent, transfer):
-        return _again(deps, agent, job, overwrite or job.overwrite)
+        return _again(deps, agent, job, max_cost, overwrite)
 
     def step(job: Job) -> Job | None:
         if job.state in ACTIVE:
@@ -181,7 +181,7 @@ def _all_done(deps: Deps, agent: str, transfer: str) -> bool:
     return tally.done == tally.batches
 
 
-def _again(deps: Deps, agent: str, job: Job, overwrite: bool) -> Job:
+def _again(deps: Deps, agent: str, job: Job, max_cost: int | None, overwrite: bool) -> Job:
     """A follow-up of a transfer that ended with files missing: what is there is held, the rest is tried again."""
     follow = Job(
         id=new_id(deps.entropy(5)),
@@ -194,8 +194,8 @@ def _again(deps: Deps, agent: str, job: Job, overwrite: bool) -> Job:
         origin=job.origin,
         repos=job.repos,
         hints=job.hints,
-        max_cost=job.max_cost,
-        overwrite=overwrite,
+        max_cost=job.max_cost if max_cost is None else max_cost,
+        overwrite=job.overwrite or overwrite,
         keep=job.keep,
         sources=tuple(replace(one, state="active", strikes=0, code="", reason="") for one in job.sources),
     )

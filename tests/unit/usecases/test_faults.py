@@ -298,3 +298,12 @@ def test_one_who_refuses_does_not_speak_for_those_who_are_away(
     land.now += 6
     bob.work()
     assert bob.job(transfer).state == "done"
+
+
+def test_a_follow_up_has_the_cap_that_the_user_gives_with_the_resume(alice: Person, bob: Person) -> None:
+    bob.put("a", b"another", "home")
+    transfer = bob.get(alice.publish({"a": b"abc"}).envelope, alice, max_cost=5)
+    bob.work()
+    assert bob.job(transfer).state == "failed"
+    assert settle.resume(bob.deps, bob.id, transfer).max_cost == 5
+    assert settle.resume(bob.deps, bob.id, transfer, max_cost=7).max_cost == 7

@@ -270,3 +270,37 @@ def test_when_no_file_could_be_had_none_is_said_to_be_complete(alice: Person, bo
     bob.work()
     error = bob.job(transfer).error
     assert error is not None and error["message"] == "1 of 1 files could not be had"
+
+
+def test_a_drop_whose_status_would_have_too_long_a_name_is_brought_all_the_same(
+    alice: Person, bob: Person
+) -> None:
+    bob.put("x" * 245 + ".json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    with pytest.raises(SkyError):
+        look(bob)
+    known(alice, bob)
+    bob.work()
+    assert bob.files() == {"a": b"abc"}
+    (job,) = jobs.page(bob.deps, bob.id)
+    assert job.state == "done", job
+    assert look(bob) == []
+
+
+def test_a_full_inbox_stops_no_transfer_and_is_answered_when_there_is_room(
+    alice: Person, bob: Person
+) -> None:
+    bob.put("x.manifest.json", alice.publish({"a": b"abc"}).envelope, "#inbox")
+    bob.put("y.manifest.json", b"nonsense", "#inbox")
+    inbox_of_bob = bob.bucket("#inbox")
+    inbox_of_bob._capacity = 0
+    with pytest.raises(SkyError):
+        look(bob)
+    known(alice, bob)
+    bob.work()
+    assert bob.files() == {"a": b"abc"}
+    with pytest.raises(SkyError):
+        inbox.refresh(bob.deps, bob.id)
+    inbox_of_bob._capacity = 1 << 40
+    look(bob)
+    inbox.refresh(bob.deps, bob.id)
+    assert (status(bob).state, status(bob, "y").state) == ("done", "refused")

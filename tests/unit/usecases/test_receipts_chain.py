@@ -192,3 +192,15 @@ def test_none_is_due_for_a_share_whose_files_are_all_empty(alice: Person, bob: P
     assert (job.state, job.receipts) == ("done", ())
     assert bob.deps.notes.page(bob.id, "receipt/") == alice.deps.notes.page(alice.id, "receipt/") == []
     assert bob.deps.tasks.pull("test/0", bob.land.now + 10**6, 60.0) == [], "nothing waits for one"
+
+
+def test_a_crash_of_the_giver_between_its_two_copies(alice: Person, bob: Person) -> None:
+    """The receiver, whom no answer has reached, comes again: both copies are there then."""
+    transfer = moved(alice, bob, "one")
+    bob.land.lose.append("receipt")
+    exchange_all(bob.deps, bob.id, bob.job(transfer))
+    key = f"receipt/{alice.id}/{bob.id}/for/{transfer}"
+    alice.deps.notes.delete(alice.id, key)
+    settle.receipts(bob.deps, bob.id, transfer)
+    entry = alice.deps.notes.get(alice.id, key)
+    assert entry is not None and parse_receipt(entry.value).complete
