@@ -116,6 +116,30 @@ def test_an_announcement_is_looked_up_without_reading_those_of_all_others(path: 
     assert "(agent=? AND issuer=?)" in plans[1][0]
 
 
+def test_the_last_page_of_notes_costs_no_more_than_the_first(path: Path) -> None:
+    database = Database(path)
+    notes = SqliteNotes(database)
+    with database.write() as connection:
+        rows = [("a", f"p/{number:05}", b"", 1) for number in range(5000)]
+        connection.executemany("INSERT INTO notes VALUES (?, ?, ?, ?)", rows)
+    steps: list[int] = []
+
+    def step() -> int:
+        steps.append(1)
+        return 0
+
+    with database.read() as connection:
+        connection.set_progress_handler(step, 100)
+    assert len(notes.page("a", "p/")) == 100
+    first = len(steps)
+    assert len(notes.page("a", "p/", after="p/04899")) == 100
+    last = len(steps) - first
+    with database.read() as connection:
+        connection.set_progress_handler(None, 0)
+    database.close()
+    assert 0 < last <= 2 * first
+
+
 # ---- its schema ------------------------------------------------------------------------------
 def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     Database(path).close()

@@ -207,11 +207,13 @@ class SqliteNotes:
         return replace(entry, version=entry.version + 1)
 
     def page(self, agent: str, prefix: str, after: str = "", limit: int = 100) -> list[Entry]:
+        # One lower end, not two: SQLite would begin at the prefix again for each page.
+        begin = ("key > ?", after) if after >= prefix else ("key >= ?", prefix)
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT key, value, version FROM notes WHERE agent = ? AND key >= ? AND key > ? AND key < ? "
+                f"SELECT key, value, version FROM notes WHERE agent = ? AND {begin[0]} AND key < ? "
                 "ORDER BY key LIMIT ?",
-                (agent, prefix, after, _after_prefix(prefix), limit),
+                (agent, begin[1], _after_prefix(prefix), limit),
             ).fetchall()
         return [Entry(*row) for row in rows]
 
