@@ -35,7 +35,7 @@ class Fetcher(Protocol):
     def read(self, url: str, offset: int, length: int) -> Iterator[memoryview]:
         """Exactly `length` bytes from `offset`, in chunks valid until the next is asked for.
 
-        LinkExpiredError (401, 403), SourceChangedError (404, 409, 410, 412, or another total length),
+        LinkExpiredError (400, 401, 403), SourceChangedError (404, 409, 410, 412, 416, or another range or length),
         UnavailableError (429, 5xx), StalledError (nothing for the driver's stall time, or too slow for its floor),
         SourceUnreachableError (no connection, cut in the middle). Empty when `length` is 0.
         """

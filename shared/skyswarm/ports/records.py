@@ -2,7 +2,8 @@
 
 Law: every method's first argument is the agent (the tenant; a repository is one too) and every record is keyed by
 it; nothing crosses agents. Consistency: a read after a write that was acknowledged sees it. Every write is
-idempotent or conditional, as said. Errors of every method: UnavailableError (retry), StorageFullError.
+idempotent or conditional, as said. Errors of every method: UnavailableError (retry), StorageFullError,
+ForbiddenError, BackendError (damaged, or of a newer version).
 Time comes in as `now` (Unix seconds); expiry is decided by comparing, never by a cleaner having run.
 Values called `*_json` or `envelope` are opaque bytes to the store.
 """

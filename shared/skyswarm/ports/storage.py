@@ -2,7 +2,8 @@
 
 Keys are '/'-separated UTF-8 without a leading '/'. `version` is the storage's own token for one state of one
 object (ETag, generation, rev; size+mtime+inode for a folder): equal tokens mean equal bytes, nothing else does.
-Errors of every method: AbsentError, ForbiddenError, UnavailableError (retry), and what the method names.
+Errors of every method: AbsentError, ForbiddenError, UnavailableError (retry), UnsafePathError (a key that this storage
+cannot hold), of those that write StorageFullError, and what the method names.
 Hidden upload state never shows in `list`, never under a final key.
 """
 
@@ -64,14 +65,15 @@ class Source(Protocol):
     def chunks(self, key: str, version: str, offset: int, length: int) -> Iterator[memoryview]:
         """Exactly `length` bytes from `offset`, in chunks that are valid only until the next one is asked for.
 
-        SourceChangedError when the object is no longer at `version` (before or while reading).
+        SourceChangedError when the object is no longer at `version` (before or while reading), or ends before that.
         """
         ...
 
     def presign(self, key: str, version: str, ttl: int) -> Grant:
         """A URL for `ttl` seconds. Pure computation: no call to the storage, no check that the object is there.
 
-        Reading it later than `expires` gives 403; when the object is no longer at `version`, 412.
+        Reading it later than `expires` gives 403; when the object is no longer at `version`, 412. UnsafePathError:
+        it would be longer than any receiver takes.
         """
         ...
 
@@ -81,7 +83,7 @@ class Sink(Protocol):
 
     def put(self, key: str, data: bytes, *, if_version: str | None, media_type: str | None = None) -> Object:
         """Write a small object whole and atomically. `if_version` None: only when absent; a token: only over that
-        version; ANY_VERSION: always. ConflictError when the condition fails; StorageFullError."""
+        version; ANY_VERSION: always. ConflictError when the condition fails, or something else is in the way."""
         ...
 
     def begin(self, key: str, size: int, piece_size: int, token: str) -> str:
@@ -106,7 +108,7 @@ class Sink(Protocol):
         ...
 
     def finish(self, upload: str, digests: Sequence[PieceDigest], *, if_version: str | None) -> Object:
-        """Make the object appear under its key, atomically and durably. All parts must be present.
+        """Make the object appear under its key, atomically and durably. TransferStateError unless all parts are there.
 
         Idempotent: called again after it worked, it gives the object. ConflictError as for `put`; the upload stays.
         """
