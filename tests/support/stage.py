@@ -28,6 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from skyswarm.cli.agent import free_port
 from skyswarm.edge.runtime import Runtime, create, open_runtime
 from skyswarm.usecases import jobs, lookup, people, publish, reporting, repos, starting
 from skyswarm.usecases.jobs import ACTIVE, Job
@@ -59,18 +60,6 @@ def peak(pid: int) -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return 0
-
-
-def free_port() -> int:
-    """A port of loopback below the range of outgoing connections."""
-    while True:
-        port = 20_000 + int.from_bytes(os.urandom(4), "big") % 12_000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Actor:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from skyswarm.cli import human
-from skyswarm.cli.frame import Cli
+from skyswarm.cli.frame import Cli, local
 from skyswarm.cli.stage import (
     LIBRARY,
     DemoFailedError,
@@ -48,7 +48,7 @@ class Shared:
 
 def run(cli: Cli, *, file: Path | None, size: int, folder: Path | None) -> None:
     """Play it. DemoFailedError; before anything is made InputError (the file, the size), SetupError (no room)."""
-    place = (
+    place = local(
         folder or Path(tempfile.gettempdir()) / f"skyswarm-demo-{time.strftime('%Y%m%d-%H%M%S')}"
     ).absolute()
     if file is None:

@@ -59,9 +59,12 @@ def doctor(ctx: typer.Context) -> None:
     cli = Cli.of(ctx)
     found = list(_home(cli.home))
     if all(one.level != "fail" for one in found):
-        with cli.open() as runtime:
-            for check in (_keys, _clock_and_repos, _port, _disk, _work):
-                found += _guarded(check, runtime)
+        try:
+            with cli.open() as runtime:
+                for check in (_store, _keys, _clock_and_repos, _port, _disk, _work):
+                    found += _guarded(check, runtime)
+        except SkyError as error:  # its store or settings cannot be opened at all
+            found.append(Finding("fail", "home", f"{error.code} {error.message}.", error.advice))
     lines = [f"{one.level:<5} {one.check:<8} {sentences(one.message, one.fix)}" for one in found]
     worst = max((one.level for one in found), key=("ok", "warn", "fail").index)
     failed = [line for line, one in zip(lines, found, strict=True) if one.level == "fail"]
@@ -101,6 +104,19 @@ def _home(path: Path) -> Iterator[Finding]:
             yield Finding("fail", "home", f"{part} is missing.", "Restore it from a copy.")
             return
     yield Finding("ok", "home", f"{path}: {config.name}, {config.role}; private to you.")
+
+
+def _store(runtime: Runtime) -> Iterator[Finding]:
+    wrong = runtime.database.check()
+    if wrong:
+        yield Finding(
+            "fail",
+            "store",
+            f"{runtime.home.database} is damaged: {wrong[0]}.",
+            "Stop the agent and copy that file away. Keys and files are not in it.",
+        )
+    else:
+        yield Finding("ok", "store", f"{runtime.home.database.name} is whole.")
 
 
 def _keys(runtime: Runtime) -> Iterator[Finding]:
@@ -172,7 +188,7 @@ def _repo(runtime: Runtime, repo: Repo) -> Iterator[Finding]:
         return
     try:
         away = round(abs(parsedate_to_datetime(date).timestamp() - runtime.deps.clock()))
-    except ValueError:
+    except (ValueError, OverflowError):  # not a time; or one with a number that no clock has
         return
     level = "fail" if away > SKEW_FAIL else "warn" if away > SKEW_WARN else "ok"
     fix = "" if level == "ok" else "Set this machine's clock: requests signed by a wrong one are refused."
@@ -203,11 +219,12 @@ def _port(runtime: Runtime) -> Iterator[Finding]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((config.host, config.port))
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: not even the form of a host's name
+                why = error.strerror if isinstance(error, OSError) else "no such address"
                 yield Finding(
                     "fail",
                     "port",
-                    f"{config.host}:{config.port} is not free: {error.strerror}.",
+                    f"{config.host}:{config.port} is not free: {why}.",
                     f"{start} --port PORT",
                 )
     if config.public_url is None and config.host in ("127.0.0.1", "::1", "localhost"):

@@ -157,8 +157,29 @@ def take_common(arguments: Sequence[str]) -> tuple[Cli, list[str]]:
     if home == "":
         raise InputError("--home needs the path of a folder", advice=f"For example: --home {HOME}")
     chosen = home or os.environ.get("SKYSWARM_HOME") or None
-    path = Path(os.path.abspath(Path(chosen or HOME).expanduser()))  # noqa: PTH100 - resolves no symlink
+    path = Path(os.path.abspath(local(chosen or HOME)))  # noqa: PTH100 - resolves no symlink
     return Cli(path, chosen is not None, "json" in flags, "quiet" in flags), rest
+
+
+def local(text: str | Path) -> Path:
+    """A path of this machine as it was typed, whether there is something or not. InputError: there cannot be, or it
+    cannot be seen."""
+    shown = clean(str(text))
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{shown} begins with the name of no user here", advice="Write ./~ for a file."
+        ) from error
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except OSError as error:
+        raise InputError(
+            f"{shown if len(shown) <= 200 else shown[:200] + '…'} cannot be looked at: {error.strerror}"
+        ) from error
+    return path
 
 
 # ---- help --------------------------------------------------------------------------------------

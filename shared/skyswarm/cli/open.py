@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from skyswarm.cli.frame import local
 from skyswarm.edge.runtime import Runtime, open_runtime
 from skyswarm.errors import AbsentError, InputError
 from skyswarm.pieces.paths import SharePath
@@ -35,7 +36,7 @@ def place(runtime: Runtime, text: str, *, reading: bool) -> tuple[str, str] | No
     """Storage and prefix when `text` is `NAME:` or `NAME:/some/prefix` of a storage of this agent; else None.
     AbsentError: it looks like one, but there is no storage of that name (and no file either). UnsafePathError."""
     name, colon, rest = text.partition(":")
-    if not colon or "/" in name or Path(text).exists():
+    if not colon or "/" in name or os.path.lexists(text):
         return None
     if name not in runtime.config.storages:
         known = ", ".join(sorted(runtime.config.storages))
@@ -54,10 +55,10 @@ def place(runtime: Runtime, text: str, *, reading: bool) -> tuple[str, str] | No
 def adopt(runtime: Runtime, path: Path, *, reading: bool) -> tuple[str, str, str | None]:
     """Storage and prefix of a file or folder of this machine. When no storage contains it, its folder becomes one,
     whose name is the third value (else None). InputError: there is no such thing, or it is not to be used so."""
-    given, path = path, path.expanduser().resolve()
-    if reading and given.expanduser().is_symlink():
+    given, path = path, local(path).resolve()
+    if reading and local(given).is_symlink():
         raise InputError(
-            f"{given.expanduser().absolute()} is a symbolic link to {path}",
+            f"{local(given).absolute()} is a symbolic link to {path}",
             advice=f"Share that itself: skyswarm share {shlex.quote(str(path))}",
         )
     found = inside(runtime, path)

@@ -6,6 +6,7 @@ into the folder that is being shared, where the next publishing would find it.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skyswarm.cli import human
-from skyswarm.cli.frame import Cli, Command
+from skyswarm.cli.frame import Cli, Command, local
 from skyswarm.cli.shares import audience, link_of, refuse_same, row_of
 from skyswarm.errors import InputError
 
@@ -198,10 +199,15 @@ def _write_manifest(runtime: Runtime, done: Published, wanted: Path | None) -> P
         folder.mkdir(mode=0o700, exist_ok=True)
         file = folder / name
     else:
-        wanted = wanted.expanduser().absolute()
+        wanted = local(wanted).absolute()
         file = wanted / name if wanted.is_dir() else wanted
     try:
-        file.write_bytes(done.envelope)
+        if file.exists() and not file.is_file():
+            file.write_bytes(done.envelope)  # such as /dev/stdout
+        else:  # it may be somebody's inbox, which takes up what has its name and leaves `.part` alone
+            part = file.with_name(f".skyswarm-{os.getpid()}.part")
+            part.write_bytes(done.envelope)
+            part.replace(file)
     except OSError as error:
         raise InputError(
             f"the manifest cannot be written to {file}: {error.strerror}",

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from skyswarm.cli import human
-from skyswarm.cli.frame import Cli
+from skyswarm.cli.agent import free_port
+from skyswarm.cli.frame import Cli, local
 from skyswarm.errors import InputError, SetupError, SkyError
 
 CHUNK = 8 * 1024 * 1024
@@ -143,12 +144,11 @@ def _left(stage: Stage) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Different ports that nothing listens on now, and that no outgoing connection takes meanwhile."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
 def make_file(path: Path, size: int) -> None:
@@ -162,7 +162,7 @@ def make_file(path: Path, size: int) -> None:
 # ---- before anything is made ---------------------------------------------------------------------
 def checked_file(file: Path, place: Path) -> tuple[Path, int]:
     """The user's own file or folder, resolved, and its bytes. InputError: it cannot be shared."""
-    path = file.expanduser().resolve()
+    path = local(file).resolve()
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:

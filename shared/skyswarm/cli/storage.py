@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from skyswarm.cli import human
-from skyswarm.cli.frame import Cli, Command, group
+from skyswarm.cli.frame import Cli, Command, group, local
 from skyswarm.errors import AbsentError, InputError
 
 app = group(
@@ -46,7 +46,7 @@ def add(
     cli = Cli.of(ctx)
     if _NAME.fullmatch(name) is None:
         raise InputError(f"{name!r} cannot name a storage", advice="Up to 32 of a-z, 0-9, - and _.")
-    folder = path.expanduser().absolute()
+    folder = local(path).absolute()
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", advice="Make it first.")
     with cli.open() as runtime:

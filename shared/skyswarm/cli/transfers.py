@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skyswarm.cli import human
-from skyswarm.cli.frame import Cli, Command
+from skyswarm.cli.frame import Cli, Command, local
 from skyswarm.errors import InputError, LinkError, MalformedError, ManifestError, SkyError, TooLargeError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def get(
         try:
             job, known = _price(runtime, job)
             _agree(cli, runtime, job, known, yes=yes)
-        except (SkyError, KeyboardInterrupt):
+        except BaseException:  # also Ctrl-C, here or at the question: nobody else would end what is held
             settle.cancel(runtime.deps, runtime.agent, job.id)
             raise
         settle.resume(runtime.deps, runtime.agent, job.id)
@@ -181,7 +181,7 @@ def _wish(cli: Cli, runtime: Runtime, to: str, cap: int, overwrite: bool, keep: 
 
     found = place(runtime, to, reading=False)
     if found is None:
-        path = Path(to).expanduser()
+        path = local(to)
         if path.exists() and not path.is_dir():
             raise InputError(f"{to} is a file", advice="Name a folder, or a storage: NAME:/prefix.")
         if not path.exists() and "/" not in to:

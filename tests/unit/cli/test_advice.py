@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from skyswarm.edge.http import Response
 from skyswarm.edge.runtime import open_runtime
 from skyswarm.messages.dsse import max_size
 from skyswarm.messages.manifest import MAX_MANIFEST
 from skyswarm.usecases import jobs
 from skyswarm.usecases.jobs import Job
 from tests.support.cli import Shell
+from tests.support.served import serving
 
 BOB, CAROL = "b" * 64, "c" * 64
 LINK = "skyswarm:" + "0" * 64
@@ -160,6 +162,69 @@ def test_doctor_tells_what_stopped_or_waits_but_not_what_came_later(alice: Shell
     assert found[2:] == ["Stopped: t-stopped1."]
     assert "waits: SKY-601 nobody answers" in alice("ls").out
     assert "waits     SKY-601 nobody answers" in alice("ls", "t-waiting1").out
+
+
+@pytest.mark.parametrize("path", ["long", "~nobody-of-this-name/x"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("share", "PATH"),
+        ("get", LINK, "PATH", "--detach"),
+        ("storage", "add", "x", "PATH"),
+        ("demo", "--file", "PATH"),
+        ("demo", "--dir", "PATH"),
+        ("whoami", "--home", "PATH"),
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_cannot_be_is_no_defect(alice: Shell, words: tuple[str, ...], path: str) -> None:
+    given = [word.replace("PATH", path if path != "long" else "a" * 5000) for word in words]
+    said = alice(*given, code=2).err
+    assert said.startswith("SKY-100 ") and len(said) < 400, said
+    assert alice.json("ls") == {"transfers": []}
+
+
+def test_doctor_looks_at_the_store_and_tells_of_one_that_cannot_be_opened(alice: Shell) -> None:
+    found = {one["check"]: one for one in alice.json("doctor")["checks"]}
+    assert found["store"]["level"] == "ok"
+    runtime = open_runtime(alice.home)
+    with runtime.database.write() as connection:
+        connection.execute("CREATE TABLE filler AS SELECT randomblob(90000)")
+    runtime.close()
+    file = alice.home / "agent.db"
+    with file.open("r+b") as data:
+        data.seek(4096 * 6)
+        data.write(b"\xff" * 4096)
+    found = {one["check"]: one for one in alice.json("doctor", code=1)["checks"]}
+    assert found["store"]["level"] == "fail" and "is damaged" in found["store"]["message"]
+    assert found["disk"]["level"] == "ok"
+    file.write_bytes(b"no database at all" * 1000)
+    last = alice.json("doctor", code=1)["checks"][-1]
+    assert (last["level"], last["message"][:7]) == ("fail", "SKY-500") and "is damaged" in last["message"]
+
+
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 2024 00:00:00 +99999999999999999999", "yesterday"])
+def test_doctor_bears_a_repository_that_names_no_time(alice: Shell, date: str) -> None:
+    with serving(lambda _: Response(200, {"Date": date}, b"{}")) as server:
+        url = f"{server.url}/a/{BOB}"
+        alice("repo", "add", url)
+        said = alice("doctor").out
+    assert f"{url} answers." in said and "clock" not in said
+
+
+def test_a_manifest_appears_in_an_inbox_as_a_whole(alice: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"alpha")
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    before = inbox / "a.manifest.json"
+    before.write_text("older")
+    with before.open() as open_before:
+        made = alice.json("share", "a", "--manifest-out", str(inbox))
+        assert open_before.read() == "older", "replaced, not written over"
+    assert [file.name for file in inbox.iterdir()] == ["a.manifest.json"]
+    assert made["manifest_file"] == str(before) and before.read_bytes().startswith(b"{")
+    said = alice("share", "a", "--again", "--manifest-out", "/dev/null")
+    assert "/dev/null" in said.out and Path("/dev/null").is_char_device()
 
 
 # ---- what would be dangerous ---------------------------------------------------------------------
