@@ -325,6 +325,11 @@ def test_attack_source_that_serves_wrong_bytes_is_dropped_after_three_lies(
     try:
         good.objects, good.files = dict(liar.objects), dict(liar.files)
         liar.files = {at: data[::-1] for at, data in liar.files.items()}
+        alone = patient(bob, get(bob, envelope, liar))
+        assert alone.state == "failed" and files(bob) == {}
+        (told,) = alone.sources
+        assert (told.state, told.strikes, told.code) == ("dropped", 3, "SKY-320")
+        assert [path[:3] for path in liar.hits].count("/f/") == 3, "and is asked for no byte after that"
         job = patient(bob, get(bob, envelope, liar, good))
         assert job.state == "done", job
         assert files(bob) == {f"it/{n}": GOOD + bytes([n]) for n in range(8)}
