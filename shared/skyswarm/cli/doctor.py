@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(ctx: typer.Context) -> None:
-    """Check home, keys, clock, port, disk and repositories. The exit code is 1 when something fails.
+    """Check home, store, keys, clock, port, disk and repositories. The exit code is 1 when something fails.
 
     \b
     $ skyswarm doctor

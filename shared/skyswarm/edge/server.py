@@ -112,8 +112,9 @@ class Server:
         self._stopped.set()
         os.eventfd_write(self._wake, 1)
         end = time.monotonic() + 0.3
-        for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
+        for thread in list(self._threads):
+            if thread.ident is not None:  # one may be taking over just now
+                thread.join(max(0.0, end - time.monotonic()))
         if not any(thread.is_alive() for thread in self._threads):
             for connection in list(self._connections.values()):
                 connection.close()
