@@ -111,6 +111,7 @@ def test_attack_sybil_flood_in_proofs_leaves_nothing_and_costs_nothing(
         one.vouch(mallory.id, alice.now())
         proof += one.chain[:2]
     proof = proof[:64]
+    assert not alice.sees(mallory)  # from here on her own birth, all that she has stored, is checked
     before, checks = alice.rows(), alice.verifications()
     assert {ask(mallory, alice, share, proof=proof).code for _ in range(10)} == {"SKY-210"}
     assert (alice.rows(), alice.verifications()) == (before, checks)
