@@ -67,8 +67,8 @@ class AnnounceReply:
 
 @dataclass(frozen=True, slots=True)
 class LookupReply:
-    """Announcements that name a look-up key, freshest first, each with its issuer's statements up to the newest key
-    event (none when they would be too many: they are read by issuer then)."""
+    """Announcements that name a look-up key, those first whose issuers came first, each with its issuer's statements up
+    to the newest key event (none when they would be too many or too big: they are read by issuer then)."""
 
     found: tuple[AnnounceRequest, ...]
 

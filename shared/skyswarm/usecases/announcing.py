@@ -74,24 +74,30 @@ def _announce(deps: Deps, agent: str, repo: Repo, endpoint: str, parts: list[tup
     every = parts + [()] * (len(told.parts) - len(parts))
     # A new head is told by the first part alone; the others follow when they are due.
     digests = tuple(_digest(part, endpoint, "" if number else head.id) for number, part in enumerate(every))
+    stale: set[int] = set()
     for number, part in enumerate(every):
         if renew or told.parts[number : number + 1] != digests[number : number + 1]:
             event = Announce(agent, number, int(now * 1000), endpoint, head, part, int(now + life))
             envelope = seal(payload_type(event.kind), event.payload(), deps.keys.current(agent)).dump()
-            _bring(deps, agent, repo, envelope)
+            if not _bring(deps, agent, repo, envelope):
+                stale.add(
+                    number
+                )  # a later one of ours is there, made while our clock was ahead: told again soon
     expires = int(now + life) if renew else told.expires
-    _tell(deps, agent, repo.id, _Told(digests[: max(1, len(parts))], expires, told.version))
+    kept = tuple("" if number in stale else one for number, one in enumerate(digests))
+    kept = kept[: max(1, len(parts), *(number + 1 for number in stale))]
+    _tell(deps, agent, repo.id, _Told(kept, expires, told.version))
     return expires - life / 2
 
 
-def _bring(deps: Deps, agent: str, repo: Repo, envelope: bytes) -> None:
-    """One announcement; with our whole chain first when the repository lacks some of it."""
+def _bring(deps: Deps, agent: str, repo: Repo, envelope: bytes) -> bool:
+    """One announcement; with our whole chain first when the repository lacks some of it. Whether it was news there."""
     url = f"{repo.url}/v1/announce"
     try:
-        AnnounceReply.parse(wire.post(deps, url, AnnounceRequest(envelope).dump()))
+        return AnnounceReply.parse(wire.post(deps, url, AnnounceRequest(envelope).dump())).fresh
     except SequenceError:
         push(deps, agent, repo.url, afresh=True)
-        AnnounceReply.parse(wire.post(deps, url, AnnounceRequest(envelope).dump()))
+        return AnnounceReply.parse(wire.post(deps, url, AnnounceRequest(envelope).dump())).fresh
 
 
 def _parts(deps: Deps, agent: str) -> list[tuple[str, ...]]:

@@ -59,7 +59,12 @@ def checkpoint(deps: Deps, repo: str) -> bytes:
         signer = deps.keys.current(repo)
         now = int(deps.clock())
         old = head.frontier
-        if head.note and old.size == count and now - head.signed < RESIGN and head.key == signer.public.hex():
+        if (
+            head.note
+            and old.size == count
+            and 0 <= now - head.signed < RESIGN
+            and head.key == signer.public.hex()
+        ):
             return head.note.encode()
         frontier = _extend(deps, repo, old, count)
         origin = origin_of(repo)

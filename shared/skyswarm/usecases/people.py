@@ -31,7 +31,7 @@ def give_name(deps: Deps, agent: str, name: str, other: str) -> str | None:
     if _ID.fullmatch(other) is None:
         raise InputError("an agent id has 64 hex digits", advice="`skyswarm whoami` prints one's own.")
     taken = deps.notes.get(agent, f"name/{name}")
-    if taken is not None and taken.value.decode() != other:
+    if _called(deps, agent, name) not in (None, other):
         raise InputError(f"you call another agent {name} already", advice="Choose another name.")
     old = deps.notes.get(agent, f"called/{other}")
     deps.notes.put(agent, Entry(f"name/{name}", other.encode(), taken.version if taken else 0))
@@ -41,6 +41,16 @@ def give_name(deps: Deps, agent: str, name: str, other: str) -> str | None:
         return None
     deps.notes.delete(agent, f"name/{was}")
     return was
+
+
+def _called(deps: Deps, agent: str, name: str) -> str | None:
+    """Whom the user calls so. `called/…` decides; a `name/…` that says otherwise was left by a crash."""
+    entry = deps.notes.get(agent, f"name/{name}")
+    if entry is None:
+        return None
+    other = entry.value.decode()
+    said = deps.notes.get(agent, f"called/{other}")
+    return other if said is not None and said.value.decode() == name else None
 
 
 def name_of(deps: Deps, agent: str, other: str) -> str | None:
@@ -55,9 +65,9 @@ def find(deps: Deps, agent: str, text: str) -> str:
     """An agent id from a name, an id, or an unambiguous start of a known id of at least 8 digits. InputError."""
     if _ID.fullmatch(text):
         return text
-    entry = deps.notes.get(agent, f"name/{text}")
-    if entry is not None:
-        return entry.value.decode()
+    called = _called(deps, agent, text)
+    if called is not None:
+        return called
     if len(text) >= 8 and re.fullmatch(r"[0-9a-f]+", text):
         known = [one.key.removeprefix("called/") for one in deps.notes.page(agent, f"called/{text}", limit=2)]
         if len(known) == 1:

@@ -17,6 +17,7 @@ from skyswarm.errors import (
 )
 from skyswarm.messages.requests import Outcome, SubmitReply, SubmitRequest
 from skyswarm.messages.statements import Distrust, Revoke, Signed, Vouch
+from skyswarm.usecases.chains import rows_of
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.proofs import brought, genuine
 from skyswarm.usecases.views import row_of, viewing
@@ -52,9 +53,7 @@ def deliver(deps: Deps, agent: str, body: bytes, kinds: frozenset[str]) -> bytes
         with viewing(deps, agent) as view:
             good = genuine(view, issuer, theirs)
         have = (
-            {row.id: row.position for row in deps.statements.of(agent, issuer)}
-            if len(good) < len(theirs)
-            else {}
+            {row.id: row.position for row in rows_of(deps, agent, issuer)} if len(good) < len(theirs) else {}
         )
         positions |= {one.id: have[one.id] for one in theirs if one.id in have}
         stored = deps.statements.append(agent, [row_of(one, now) for one in good])

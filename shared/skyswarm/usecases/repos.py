@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from skyswarm.errors import ConflictError, LinkError, RepositoryError, SkyError
+from skyswarm.errors import ConflictError, InputError, LinkError, RepositoryError, SkyError
 from skyswarm.messages import canonical
 from skyswarm.messages.fields import b64url, from_b64url
 from skyswarm.messages.statements import Seen
@@ -26,6 +26,8 @@ from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.loghead import entry_of, origin_of
 
 MAX_REPOS = 100
+MAX_PROOFS = 100
+"""Proofs kept against one repository: one is enough, and it can make as many as it likes."""
 BACKOFF = 5.0
 BACKOFF_MOST = 60.0
 _CHUNK = 256
@@ -57,11 +59,16 @@ def parse_repo(url: str) -> Repo:
 
 
 def add(deps: Deps, agent: str, url: str) -> Repo:
-    """Use this repository from now on, at once; an address known under another URL is replaced."""
+    """Use this repository from now on, at once; an address known under another URL is replaced. LinkError; InputError:
+    there are `MAX_REPOS` already."""
     repo = parse_repo(url)
     rouse(deps, agent, repo.id)
     while True:
         old = deps.notes.get(agent, f"repo/{repo.id}")
+        if old is None and len(known(deps, agent)) >= MAX_REPOS:
+            raise InputError(
+                f"{MAX_REPOS} repositories are in use, more are not asked", advice="Remove one of them first."
+            )
         try:
             deps.notes.put(agent, Entry(f"repo/{repo.id}", repo.url.encode(), old.version if old else 0))
             return repo
@@ -216,15 +223,16 @@ def alarm(deps: Deps, agent: str, repo: str, error: RepositoryError, *notes: str
     """Keep the alarm and the signed notes that prove it; returns `error`."""
     proof = canonical.dumps({"v": 1, "error": error.to_json(), "notes": list(notes)})
     name = hashlib.sha256("\n".join(notes).encode()).hexdigest()[:16]
-    with suppress(ConflictError):  # this very proof is kept already
-        deps.notes.put(agent, Entry(f"proof/{repo}/{name}", proof))
+    if len(deps.notes.page(agent, f"proof/{repo}/", limit=MAX_PROOFS)) < MAX_PROOFS:
+        with suppress(ConflictError):  # this very proof is kept already
+            deps.notes.put(agent, Entry(f"proof/{repo}/{name}", proof))
     change(deps, agent, repo, lambda now: replace(now, alarm=now.alarm or error.to_json()))
     return error
 
 
 def proofs(deps: Deps, agent: str, repo: str) -> list[tuple[str, ...]]:
     """The signed notes of each alarm of a repository, as they were received."""
-    rows = deps.notes.page(agent, f"proof/{repo}/", limit=MAX_REPOS)
+    rows = deps.notes.page(agent, f"proof/{repo}/", limit=MAX_PROOFS)
     return [tuple(canonical.loads(row.value, _MAX_STATE)["notes"]) for row in rows]
 
 

@@ -62,7 +62,8 @@ KEY_EVENTS = frozenset({"inception", "rotate", "retire"})
 SKEW = 120
 """Seconds by which an issuer's clock may be ahead."""
 TWINS = 2
-"""Statements kept with one number of one issuer, key events not counted: two are the proof, more are a flood."""
+"""Statements kept with one number of one issuer, not counting key events and what continues the chain that counts: two
+are the proof, more are a flood."""
 MAX_LOOKED_AT = 2000
 """Announcements of one key that a look-up compares, the freshest of them all."""
 _ROOM = MAX_REPLY - 64 * 1024
@@ -102,11 +103,11 @@ def announce(deps: Deps, repo: str, body: bytes, quotas: Quotas = QUOTAS) -> byt
         )
     if event.serial > (now + SKEW) * 1000:
         raise StaleRequestError("this announcement is from the future", advice="Check the clock.")
+    guard(deps, repo)
     if request.chain:
         brought = [parse_signed(one) for one in request.chain]
         if any(one.statement.iss != event.iss for one in brought):
             raise RequestError("the chain that goes with an announcement is its issuer's")
-        guard(deps, repo)
         for outcome in _take(deps, repo, event.iss, brought, now, quotas):
             if isinstance(outcome, SkyError):
                 raise outcome
@@ -219,7 +220,10 @@ def _unfit(line: Chain, event: Logged, seqs: Mapping[str, int], crowd: Counter[i
         return SequenceError(
             f"statement {event.seq} of {event.iss[:12]} has not the number after its predecessor's"
         )
-    if event.kind not in KEY_EVENTS and crowd[event.seq] >= TWINS:
+    # What continues the chain that counts is never the flood: a thief may have filled the numbers to come before the
+    # owner took the chain back.
+    onward = line.equivocation is None and bool(line.accepted) and event.prev == line.accepted[-1].id
+    if event.kind not in KEY_EVENTS and crowd[event.seq] >= TWINS and not onward:
         return EquivocationError(
             f"two statements with number {event.seq} of {event.iss[:12]} are here already, as the proof",
             advice="Its owner mends it with a rotation by the pre-committed key.",
@@ -287,16 +291,16 @@ def lookup(deps: Deps, repo: str, key: str, now: float) -> bytes:
     rows: dict[str, AnnounceRow] = {}
     for row in deps.announcements.find(repo, key, now, MAX_LOOKED_AT):
         rows.setdefault(row.issuer, row)  # the freshest of each
+    first = sorted(rows, key=lambda one: _since(deps, repo, one))[:MAX_FOUND]
     found: list[AnnounceRequest] = []
-    room = _ROOM
-    for issuer in sorted(rows, key=lambda one: _since(deps, repo, one)):
-        answer = AnnounceRequest(rows[issuer].envelope, _introduction(deps, repo, issuer))
-        size = len(answer.dump())
-        if size <= room:
-            room -= size
-            found.append(answer)
-        if len(found) == MAX_FOUND:
-            break
+    room = _ROOM - sum(len(AnnounceRequest(rows[issuer].envelope).dump()) for issuer in first)
+    for issuer in first:
+        chain = _introduction(deps, repo, issuer)
+        size = sum(len(one) + 1 for one in chain)
+        if size > room:  # it is read by issuer then; nobody is left out because others have much to say
+            chain, size = (), 0
+        room -= size
+        found.append(AnnounceRequest(rows[issuer].envelope, chain))
     return LookupReply(tuple(found)).dump()
 
 

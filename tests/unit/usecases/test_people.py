@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from skyswarm.errors import InputError
+from skyswarm.messages.requests import Outcome, SubmitReply, SubmitRequest
 from skyswarm.messages.statements import Vouch
-from skyswarm.usecases import people
+from skyswarm.usecases import people, receiving
 from tests.support.land import DAY, Land, Person
 
 OTHER = "ab" * 32
@@ -130,3 +134,49 @@ def test_two_processes_of_one_agent_never_equivocate(me: Person) -> None:
     mine = people.vouch(replace(me.deps, statements=Racing()), me.id, bob.id)  # type: ignore[arg-type]
     assert mine.statement.prev == raced[0]  # type: ignore[union-attr]
     assert me.sees(bob) and me.sees(carol)
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class DyingNotes:
+    """Notes whose process dies at a certain change."""
+
+    def __init__(self, notes: Any, left: int) -> None:
+        self._notes, self._left = notes, left
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("put", "delete"):
+            if not self._left:
+                raise Crash
+            self._left -= 1
+        return getattr(self._notes, name)
+
+
+@pytest.mark.parametrize("changes", [0, 1, 2])
+def test_a_crash_while_renaming_leaves_one_name_and_the_other_free(me: Person, changes: int) -> None:
+    people.give_name(me.deps, me.id, "bob", OTHER)
+    dying = replace(me.deps, notes=DyingNotes(me.deps.notes, changes))
+    with pytest.raises(Crash):
+        people.give_name(dying, me.id, "robert", OTHER)
+    name = people.name_of(me.deps, me.id, OTHER)
+    assert name is not None and people.find(me.deps, me.id, name) == OTHER
+    (other,) = {"bob", "robert"} - {name}
+    with pytest.raises(InputError, match="nobody called"):
+        people.find(me.deps, me.id, other)
+    people.give_name(me.deps, me.id, other, THIRD)
+    assert people.find(me.deps, me.id, other) == THIRD and people.name_of(me.deps, me.id, OTHER) == name
+
+
+def test_what_is_known_of_a_very_long_chain_is_taken_again_where_it_was(me: Person) -> None:
+    bob = me.land.agent("bob")
+    me.vouch(bob)
+    for number in range(1005):
+        people.vouch(bob.deps, bob.id, f"{number:064x}")
+    me.deps.statements.append(me.id, bob.deps.statements.of(bob.id, bob.id, 0, 2000))
+    last = bob.deps.statements.of(bob.id, bob.id, 1005)[-1]
+    where = next(row.position for row in me.deps.statements.of(me.id, bob.id, 1005))
+    body = SubmitRequest((last.envelope,)).dump()
+    (outcome,) = SubmitReply.parse(receiving.deliver(me.deps, me.id, body, frozenset({"vouch"}))).results
+    assert outcome == Outcome(where)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
+from skyswarm.drivers.memory.records import MemoryStatements
 from skyswarm.errors import (
     QuotaError,
     RequestError,
+    RollbackError,
     SequenceError,
     SignatureError,
     SkyError,
@@ -20,7 +23,18 @@ from skyswarm.messages.dsse import seal
 from skyswarm.messages.keys import SeedSigner, did_key
 from skyswarm.messages.repository import AnnounceReply, AnnounceRequest, LookupReply, StatementsPage
 from skyswarm.messages.requests import Outcome, SubmitReply, SubmitRequest
-from skyswarm.messages.statements import Announce, Head, Retire, Signed, Vouch, parse_signed, payload_type
+from skyswarm.messages.statements import (
+    Announce,
+    Head,
+    Logged,
+    Retire,
+    Revoke,
+    Seen,
+    Signed,
+    Vouch,
+    parse_signed,
+    payload_type,
+)
 from skyswarm.usecases import repository
 from skyswarm.usecases.lookup import lookup_key
 from skyswarm.usecases.repository import REVOKE_KINDS, VOUCH_KINDS, Quotas
@@ -28,6 +42,7 @@ from tests.support.inprocess import DAY, Party, World
 
 MANIFEST = hashlib.sha256(b"a manifest").hexdigest()
 KEY = lookup_key(MANIFEST)
+SEEN = tuple(Seen(f"skyswarm/{n:064x}", n + 1, f"{n:064x}") for n in range(8))
 THIEF = SeedSigner(bytes([66]) * 32)
 
 
@@ -255,7 +270,9 @@ def twin(party: Party, prev: Signed, number: int) -> bytes:
     """Another statement after `prev`, truly signed."""
     now = int(party.world.now)
     sub = hashlib.sha256(b"sub %d" % number).hexdigest()
-    event = Vouch(party.id, 1, prev.id, sub, ("fetch",), 0, None, now, now + DAY)
+    event = Vouch(
+        party.id, cast(Logged, prev.statement).seq + 1, prev.id, sub, ("fetch",), 0, None, now, now + DAY
+    )
     return seal(payload_type("vouch"), event.payload(), party.deps.keys.current(party.id)).dump()
 
 
@@ -427,3 +444,43 @@ def test_attack_a_flood_of_new_identities_meets_one_shared_quota(repo: Party, wo
     world.now += 3600
     assert codes(submit(repo, *chain_of(others[2]), quotas=quotas)) == [before + 1]
     assert codes(submit(repo, *chain_of(others[3]), quotas=quotas)) == ["SKY-429"], "the day's"
+
+
+def test_a_thief_who_filled_the_numbers_to_come_does_not_silence_the_owner(repo: Party, alice: Party) -> None:
+    birth = parse_signed(chain_of(alice)[0])
+    filled = [twin(alice, birth, number) for number in range(2)]
+    filled += [twin(alice, parse_signed(one), number) for one in filled for number in range(1)]
+    assert codes(submit(repo, birth.envelope_bytes, *filled)) == [1, 2, 3, 4, 5]
+    alice.rotate()
+    alice.vouch(repo)
+    alice.vouch(repo)
+    assert codes(submit(repo, *chain_of(alice))) == [1, 6, 7, 8]
+    third = twin(alice, parse_signed(chain_of(alice)[1]), 9)
+    assert codes(submit(repo, third)) == ["SKY-212"], "what does not continue her chain is one too many"
+
+
+def test_a_lookup_leaves_nobody_out_because_others_have_much_to_say(repo: Party, world: World) -> None:
+    parties = [world.agent(f"a{number}") for number in range(12)]
+    for party in parties:
+        for _ in range(62):
+            revoked = Revoke(*party.next(), sub=party.id, reason="\u0416" * 200, seen=SEEN)
+            party.extend(revoked)
+        party.rotate()
+        for at in range(0, 64, 16):
+            submit(repo, *chain_of(party)[at : at + 16])
+        announce(repo, told(party))
+    answers = found(repo)
+    assert [parse_signed(one.announce).statement.iss for one in answers] == [party.id for party in parties]
+    assert len(answers[0].chain) == 64 and answers[-1].chain == ()
+
+
+def test_a_repository_that_was_set_back_takes_no_announcement_either(repo: Party, alice: Party) -> None:
+    announce(repo, told(alice), *chain_of(alice))
+    repository.checkpoint(repo.deps, repo.id)
+    repo.world.now += 1
+    back = MemoryStatements()
+    back.append(repo.id, repo.deps.statements.of(repo.id, alice.id))
+    with pytest.raises(RollbackError):
+        repository.announce(
+            replace(repo.deps, statements=back, cache={}), repo.id, AnnounceRequest(told(alice)).dump()
+        )

@@ -215,3 +215,10 @@ def test_proofs_of_what_is_not_signed_yet_are_not_given(repo: Party) -> None:
         repository.consistency(repo.deps, repo.id, 3, 5)
     with pytest.raises(NoteError):
         repository.inclusion(repo.deps, repo.id, 3, 3)
+
+
+def test_a_head_signed_while_the_clock_was_ahead_is_signed_again(repo: Party) -> None:
+    repo.world.now += 3600
+    assert head(repo)[1] == repo.world.now
+    repo.world.now -= 3600
+    assert head(repo)[1] == repo.world.now

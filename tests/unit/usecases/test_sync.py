@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from skyswarm.errors import RepositoryError, RepositoryUnreachableError
+from skyswarm.errors import InputError, RepositoryError, RepositoryUnreachableError
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.keys import commitment, did_key
@@ -461,3 +461,35 @@ def test_what_is_no_chain_of_the_repository_is_nonsense(what: str) -> None:
     world.serve(repo, lies)
     with pytest.raises(RepositoryError):
         sync.pull(bob.deps, bob.id, repo.url)
+
+
+def test_what_was_told_while_the_clock_was_ahead_is_told_again_until_it_is_news() -> None:
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    world.now += 100
+    sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+    world.now -= 100
+    alice.share(MANIFEST)
+    with ThreadPoolExecutor(1) as pool:
+        for passed, found in ((0, 0), (95, 0), (5, 0), (1, 1)):
+            world.now += passed
+            sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+            assert len(locate(bob.deps, bob.id, MANIFEST, [repo.url], pool)) == found
+    world.calls.clear()
+    sync.announce_all(alice.deps, alice.id, [repo.url], alice.url)
+    assert world.calls == []
+
+
+def test_only_so_many_repositories_and_proofs_against_one_are_kept() -> None:
+    world = World()
+    alice = world.agent("alice")
+    urls = [f"https://r.example/a/{number:064x}" for number in range(repos.MAX_REPOS + 1)]
+    for url in urls[:-1]:
+        repos.add(alice.deps, alice.id, url)
+    with pytest.raises(InputError, match="100 repositories"):
+        repos.add(alice.deps, alice.id, urls[-1])
+    repos.add(alice.deps, alice.id, urls[0])
+    for number in range(repos.MAX_PROOFS + 5):
+        repos.alarm(alice.deps, alice.id, "ab" * 32, RepositoryError("caught"), f"one {number}", "two")
+    kept = alice.deps.notes.page(alice.id, "proof/", limit=1000)
+    assert len(kept) == repos.MAX_PROOFS
