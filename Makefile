@@ -79,10 +79,11 @@ package: env-dev ## Build the wheel, install it alone in a clean environment and
 lock: env-dev ## Renew the lock files from pyproject.toml; UPGRADE=1 also takes newer versions
 	@set -e; compile() { out=$$1; shift; $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
 	    --annotation-style line --no-emit-index-url --python-version 3.11 \
-	    $(if $(UPGRADE),--upgrade) --output-file "$$out" "$$@" pyproject.toml; }; \
-	  compile requirements-bench.lock --group bench --group dev --all-extras; \
-	  compile requirements-dev.lock --constraint requirements-bench.lock --group dev --all-extras; \
-	  compile requirements.lock --constraint requirements-dev.lock
+	    $(if $(UPGRADE),--upgrade) --output-file "$$out" "$$@"; }; \
+	  compile requirements-bench.lock --group bench --group dev --all-extras pyproject.toml; \
+	  compile requirements-dev.lock --constraint requirements-bench.lock --group dev --all-extras pyproject.toml; \
+	  compile requirements.lock --constraint requirements-dev.lock pyproject.toml; \
+	  compile requirements-emulators.lock --group pyproject.toml:emulators
 
 ##@ Tidying
 .PHONY: clean
@@ -91,9 +92,9 @@ clean: ## Remove what runs and tests leave behind
 	find functions infra shared tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: distclean
-distclean: clean ## Also remove .venv
-	rm -rf .venv
+distclean: clean ## Also remove the environments
+	rm -rf .venv .venv-emulators
 
-.PHONY: env-run env-dev env-bench
-env-run env-dev env-bench:
+.PHONY: env-run env-dev env-bench env-emulators
+env-run env-dev env-bench env-emulators:
 	@infra/bootstrap.sh $(@:env-%=%)

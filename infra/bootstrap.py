@@ -1,6 +1,9 @@
-"""Builds `.venv`, the one environment of this checkout, from a lock file and what the machine already has.
+"""Builds `.venv`, the environment of this checkout, from a lock file and what the machine already has.
 
-    infra/bootstrap.sh run|dev|bench [--into FOLDER] [--wheel FILE]
+    infra/bootstrap.sh run|dev|bench|emulators [--into FOLDER] [--wheel FILE]
+
+`emulators` goes into `.venv-emulators`: servers that stand in for clouds, which pin versions of their own. The project is
+not on their path, so what they run has only what it was given.
 
 Law: standard library only (nothing is installed yet); only what a lock file names with its hash is installed; nothing
 outside the target folder is changed, also not as root; no index is named here, so the user's pip configuration and
@@ -32,8 +35,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = {"run": "requirements.lock", "dev": "requirements-dev.lock", "bench": "requirements-bench.lock"}
-LEVELS = tuple(LOCKS)  # each holds the ones before it
+LEVELS = ("run", "dev", "bench")  # each holds the ones before it
+LOCKS = {level: f"requirements-{level}.lock" for level in (*LEVELS, "emulators")} | {"run": "requirements.lock"}
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATE_SETTINGS = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -58,11 +61,12 @@ sys.exit({function}())
 def main(arguments: Sequence[str]) -> None:
     """Make the folder hold at least the level asked for. Ends the process with a sentence when that is impossible."""
     parser = argparse.ArgumentParser(prog="bootstrap.sh")
-    parser.add_argument("level", choices=LEVELS)
-    parser.add_argument("--into", type=Path, default=ROOT / ".venv")
+    parser.add_argument("level", choices=tuple(LOCKS))
+    parser.add_argument("--into", type=Path)
     parser.add_argument("--wheel", type=Path)
     asked = parser.parse_args(arguments)
-    folder: Path = asked.into.absolute()
+    usual = ROOT / (".venv" if asked.level in LEVELS else f".venv-{asked.level}")
+    folder: Path = (asked.into or usual).absolute()
     wanted = _wanted(asked.level, asked.wheel)
     if _enough(folder, wanted):
         return
@@ -130,7 +134,9 @@ def _build(folder: Path, level: str, wheel: Path | None, wanted: dict[str, str])
         [*pip, *options, "--require-hashes", "-r", str(ROOT / LOCKS[level])],
         lost="The packages did not arrive.",
     )
-    if wheel is None:
+    if level not in LEVELS:
+        pass
+    elif wheel is None:
         _in_place(folder)
     else:
         _run([*pip, *options, str(wheel.absolute())])
@@ -142,7 +148,8 @@ def _build(folder: Path, level: str, wheel: Path | None, wanted: dict[str, str])
             break
 
     # A level holds the ones before it, so their stamps are as true as its own.
-    below = {name: _wanted(name, wheel)[name] for name in LEVELS[: LEVELS.index(level)]}
+    lower = LEVELS[: LEVELS.index(level)] if level in LEVELS else ()
+    below = {name: _wanted(name, wheel)[name] for name in lower}
     stamp.write_text(json.dumps({**has, **below, **wanted}), "utf-8")
     begun.unlink()
 
