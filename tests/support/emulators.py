@@ -1,8 +1,8 @@
 """Servers that stand in for AWS, real processes out of `.venv-emulators`, one of each per test process.
 
 Law: started when first asked for, on loopback only, on free ports, in a process group of its own that is killed when
-the tests end (and by the kernel when they are killed). A server that does not come up is a failure, never a skip. What none of them proves is
-listed in `shared/decisions/unproven.md`.
+the tests end (and by the kernel when they are killed). A server that does not come up is a failure, never a skip. What
+none of them proves is listed in `shared/decisions/unproven.md`.
 """
 
 from __future__ import annotations
