@@ -83,7 +83,8 @@ lock: env-dev ## Renew the lock files from pyproject.toml; UPGRADE=1 also takes 
 	  compile requirements-bench.lock --group bench --group dev --all-extras pyproject.toml; \
 	  compile requirements-dev.lock --constraint requirements-bench.lock --group dev --all-extras pyproject.toml; \
 	  compile requirements.lock --constraint requirements-dev.lock pyproject.toml; \
-	  compile requirements-emulators.lock --group pyproject.toml:emulators
+	  compile requirements-emulators.lock --group pyproject.toml:emulators; \
+	  compile requirements-deploy.lock --group pyproject.toml:deploy
 
 ##@ Tidying
 .PHONY: clean
@@ -93,8 +94,8 @@ clean: ## Remove what runs and tests leave behind
 
 .PHONY: distclean
 distclean: clean ## Also remove the environments
-	rm -rf .venv .venv-emulators
+	rm -rf .venv .venv-emulators .venv-deploy
 
-.PHONY: env-run env-dev env-bench env-emulators
-env-run env-dev env-bench env-emulators:
+.PHONY: env-run env-dev env-bench env-emulators env-deploy
+env-run env-dev env-bench env-emulators env-deploy:
 	@infra/bootstrap.sh $(@:env-%=%)

@@ -1,9 +1,9 @@
 """Builds `.venv`, the environment of this checkout, from a lock file and what the machine already has.
 
-    infra/bootstrap.sh run|dev|bench|emulators [--into FOLDER] [--wheel FILE]
+    infra/bootstrap.sh run|dev|bench|emulators|deploy [--into FOLDER] [--wheel FILE]
 
-`emulators` goes into `.venv-emulators`: servers that stand in for clouds, which pin versions of their own. The project is
-not on their path, so what they run has only what it was given.
+`emulators` goes into `.venv-emulators`: servers that stand in for clouds, which pin versions of their own. `deploy` goes
+into `.venv-deploy`: the CDK and its Node. The project is not on their path, so what they run has only what it was given.
 
 Law: standard library only (nothing is installed yet); only what a lock file names with its hash is installed; nothing
 outside the target folder is changed, also not as root; no index is named here, so the user's pip configuration and
@@ -35,8 +35,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+CDK = ROOT / "infra" / "aws"
 LEVELS = ("run", "dev", "bench")  # each holds the ones before it
-LOCKS = {level: f"requirements-{level}.lock" for level in (*LEVELS, "emulators")} | {"run": "requirements.lock"}
+LOCKS = {level: f"requirements-{level}.lock" for level in (*LEVELS, "emulators", "deploy")} | {"run": "requirements.lock"}
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATE_SETTINGS = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -87,6 +88,7 @@ def main(arguments: Sequence[str]) -> None:
 def _wanted(level: str, wheel: Path | None) -> dict[str, str]:
     """What the stamp of a finished folder says: where it is, what runs in it, and the hash of all it was made from."""
     sources = [ROOT / LOCKS[level], wheel or ROOT / "pyproject.toml", Path(__file__)]
+    sources += [CDK / "package-lock.json"] if level == "deploy" else []
     return {
         "root": str(ROOT),
         "python": ".".join(map(str, sys.version_info[:2])),
@@ -134,7 +136,9 @@ def _build(folder: Path, level: str, wheel: Path | None, wanted: dict[str, str])
         [*pip, *options, "--require-hashes", "-r", str(ROOT / LOCKS[level])],
         lost="The packages did not arrive.",
     )
-    if level not in LEVELS:
+    if level == "deploy":
+        _node(folder)
+    elif level not in LEVELS:
         pass
     elif wheel is None:
         _in_place(folder)
@@ -152,6 +156,14 @@ def _build(folder: Path, level: str, wheel: Path | None, wanted: dict[str, str])
     below = {name: _wanted(name, wheel)[name] for name in lower}
     stamp.write_text(json.dumps({**has, **below, **wanted}), "utf-8")
     begun.unlink()
+
+
+def _node(folder: Path) -> None:
+    """The CDK's command line, as its package-lock names it by hash, by the npm of the Node that has just been installed."""
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(CDK / name, folder / name)
+    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(folder)]
+    _run([str(folder / "bin" / "npm"), "ci", *quiet], lost="The CDK's command line did not arrive.")
 
 
 def _empty(folder: Path) -> None:
