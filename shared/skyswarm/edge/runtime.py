@@ -36,17 +36,15 @@ from skyswarm.drivers.local.records_statements import SqliteStatements
 from skyswarm.drivers.local.records_transfers import SqliteTransfers
 from skyswarm.drivers.local.storages import LocalStorages
 from skyswarm.drivers.local.tasks import SqliteTasks
-from skyswarm.drivers.seeds import make_recovery, prepare
+from skyswarm.drivers.seeds import make_recovery
 from skyswarm.drivers.storages.presign import Presigner
+from skyswarm.edge.founding import found
 from skyswarm.edge.limits_file import read_limits
-from skyswarm.messages.dsse import seal
-from skyswarm.messages.keys import commitment, did_key
-from skyswarm.messages.statements import Inception, parse_signed, payload_type
+from skyswarm.messages.keys import commitment
 from skyswarm.ports.system import Clock, Entropy
 from skyswarm.usecases.costs import Prices
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.limits import Limits
-from skyswarm.usecases.views import row_of
 
 
 class Runtime:
@@ -166,22 +164,19 @@ def create(
     again.
     """
     home = Home.create(path, entropy)
-    prepared = prepare(entropy)
     commitments: tuple[str, ...] = ()
     text = None
     if recovery:
         public, text = make_recovery(entropy)
         commitments = (commitment(public),)
-    born = Inception(did_key(prepared.current_public), commitment(prepared.next_public), commitments)
-    signed = parse_signed(seal(payload_type("inception"), born.payload(), prepared.current).dump())
-    FileKeys(home.keys, entropy).adopt(prepared, born.id)
     database = Database(home.database)
-    SqliteStatements(database).append(born.id, [row_of(signed, clock())])
+    adopt = FileKeys(home.keys, entropy).adopt
+    agent = found(adopt, SqliteStatements(database), clock, entropy, commitments)
     database.close()
     home.save(
         Config(
             name=name,
-            agent=born.id,
+            agent=agent,
             host=host,
             port=port,
             public_url=public_url,
