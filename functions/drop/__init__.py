@@ -1,0 +1,1 @@
+"""The `drop` function: one front door per cloud, nothing else."""

@@ -1,0 +1,1 @@
+"""The `move` function: one front door per cloud, nothing else."""

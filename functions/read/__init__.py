@@ -1,0 +1,1 @@
+"""The `read` function: one front door per cloud, nothing else."""

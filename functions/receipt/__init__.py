@@ -1,0 +1,1 @@
+"""The `receipt` function: one front door per cloud, nothing else."""

@@ -1,0 +1,1 @@
+"""The `setup` function: one front door per cloud, nothing else."""

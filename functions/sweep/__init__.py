@@ -1,0 +1,1 @@
+"""The `sweep` function: one front door per cloud, nothing else."""

@@ -1,0 +1,1 @@
+"""The `work` function: one front door per cloud, nothing else."""
