@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from skyswarm.ports.work import Delivery, Task
 from tests.support.lossy import twice
 from tests.support.racing import race
-from tests.support.record_rigs import ALICE, BOB, Rig
+from tests.support.record_rigs import ALICE, BOB, TASK_RIGS, Rig
 
 TASK = Task(ALICE, "announce", b'{"x":1}')
 NAMED = replace(TASK, dedup="announce")
+
+
+@pytest.fixture(params=TASK_RIGS)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    made = TASK_RIGS[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 def only(found: list[Delivery]) -> Delivery:

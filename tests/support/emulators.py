@@ -66,9 +66,19 @@ def ministack() -> Emulator:
 
 @cache
 def moto() -> Emulator:
-    """A second DynamoDB, by other people."""
+    """A second DynamoDB, by other people. Its own server lets requests of several threads run into each other, which
+    DynamoDB never does with one item: here it answers one at a time."""
     port = free_port()
-    return Emulator(_run([str(BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)], port, "/moto-api/"))
+    return Emulator(_run([str(BIN / "python"), "-c", _MOTO, str(port)], port, "/moto-api/"))
+
+
+_MOTO = """
+import sys
+from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
+application = DomainDispatcherApplication(create_backend_app)
+run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=False, request_handler=MotoRequestHandler)
+"""
 
 
 @cache

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skyswarm.drivers.local.database import Database
 from skyswarm.drivers.local.keys import FileKeys
@@ -43,6 +46,10 @@ from skyswarm.ports.records import (
     Transfers,
 )
 from skyswarm.ports.work import Tasks
+from tests.support.emulators import REGION, Emulator, ministack, moto, unique
+
+if TYPE_CHECKING:
+    from skyswarm.drivers.aws.session import Session
 
 ALICE = "a" * 64
 BOB = "b" * 64
@@ -50,7 +57,7 @@ BOB = "b" * 64
 
 @dataclass(frozen=True)
 class Rig:
-    """All record ports of one driver over one store that is new and empty."""
+    """All record ports of one driver over one store that is new and empty; and its tasks, where it keeps them, too."""
 
     statements: Statements
     announcements: Announcements
@@ -60,7 +67,7 @@ class Rig:
     nonces: Nonces
     meters: Meters
     notes: Notes
-    tasks: Tasks
+    tasks: Tasks | None
     close: Callable[[], None] = lambda: None
 
 
@@ -95,11 +102,72 @@ def sqlite(folder: Path) -> Rig:
     )
 
 
-RIGS: dict[str, Callable[[Path], Rig]] = {"memory": memory, "sqlite": sqlite}
+def dynamodb(folder: Path) -> Rig:
+    return _dynamo(folder, ministack)
+
+
+def dynamodb_moto(folder: Path) -> Rig:
+    return _dynamo(folder, moto)
+
+
+def _dynamo(folder: Path, server: Callable[[], Emulator]) -> Rig:
+    """Over a table of its own, which another process finds by a file in the folder."""
+    # Here, so that processes over other stores need not load the SDK.
+    from skyswarm.drivers.aws.dynamo import records
+    from skyswarm.drivers.aws.dynamo.schema import create_table
+
+    place = folder / "table.json"
+    if there := place.exists():
+        url, name = json.loads(place.read_text())
+    else:
+        url, name = server().url, unique("records")
+    session = _session(url)
+    if not there:
+        create_table(session, name)
+        place.write_text(json.dumps([url, name]))
+    client = session.client("dynamodb")
+    table = records.Table(client, name)
+
+    def close() -> None:
+        if not there:
+            client.delete_table(TableName=name)
+
+    return Rig(
+        records.DynamoStatements(table),
+        records.DynamoAnnouncements(table),
+        records.DynamoShares(table),
+        records.DynamoHeld(table),
+        records.DynamoTransfers(table),
+        records.DynamoNonces(table),
+        records.DynamoMeters(table),
+        records.DynamoNotes(table),
+        None,
+        close,
+    )
+
+
+@cache
+def _session(url: str) -> Session:
+    """One for each server: its clients take a while to make."""
+    from skyswarm.drivers.aws.session import Session
+
+    emulator = Emulator(url)
+    return Session(REGION, url, emulator.key, emulator.secret)
+
+
+Makers = dict[str, Callable[[Path], Rig]]
+
+RIGS: Makers = {"memory": memory, "sqlite": sqlite, "dynamodb": dynamodb, "dynamodb-moto": dynamodb_moto}
 """Every driver that has to keep the promises. Listed and not to be reached is a failure, never a skip."""
 
-SHARED_RIGS: dict[str, Callable[[Path], Rig]] = {"sqlite": sqlite}
+SHARED_RIGS: Makers = {"sqlite": sqlite, "dynamodb": dynamodb, "dynamodb-moto": dynamodb_moto}
 """Those that several processes use at once."""
+
+TASK_RIGS: Makers = {"memory": memory, "sqlite": sqlite}
+"""Those that keep tasks as well."""
+
+MADE_RIGS: Makers = {"sqlite": sqlite}
+"""Those whose store is made by whoever comes first, not by the deployment."""
 
 Keyring = MemoryKeys | FileKeys
 

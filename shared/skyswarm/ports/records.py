@@ -4,6 +4,7 @@ Law: every method's first argument is the agent (the tenant; a repository is one
 it; nothing crosses agents. Consistency: a read after a write that was acknowledged sees it. Every write is
 idempotent or conditional, as said. Errors of every method: UnavailableError (retry), StorageFullError,
 ForbiddenError, BackendError (damaged, or of a newer version).
+Size: a store may take no more than `MAX_VALUE` bytes in one row, so no row with more can be made (TooLargeError).
 Time comes in as `now` (Unix seconds); expiry is decided by comparing, never by a cleaner having run.
 Values called `*_json` or `envelope` are opaque bytes to the store.
 """
@@ -12,7 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+from skyswarm.errors import TooLargeError
+
+MAX_VALUE: Final = 320 * 1024
+"""Bytes of a row's opaque value. A DynamoDB item holds 409,600 in all, its keys and a batch's progress among them."""
+MAX_PROGRESS: Final = 64 * 1024
+"""Bytes of a batch's progress, which may lie beside its plan."""
+MAX_KEY: Final = 1000
+"""Bytes of a note's key in UTF-8."""
+
+
+def fitting(value: bytes, most: int = MAX_VALUE) -> bytes:
+    """The value, when every store can hold it. TooLargeError."""
+    if len(value) > most:
+        raise TooLargeError(f"{len(value)} bytes in one record, at most {most} can be kept")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +44,9 @@ class StatementRow:
     received: float
     position: int = -1
 
+    def __post_init__(self) -> None:
+        fitting(self.envelope)
+
 
 class Statements(Protocol):
     """An append-only set of statements, numbered in the order of acceptance. Nothing is ever changed or removed."""
@@ -34,7 +54,9 @@ class Statements(Protocol):
     def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
         """Add those whose (id, envelope) is new; returns each row's position (an old one's is its first). Two
         statements with one (issuer, seq) are both kept: the pair is a proof of equivocation. So are two envelopes of
-        one id: a copy with a worthless signature must never keep the true one out. One call is one atomic step."""
+        one id: a copy with a worthless signature must never keep the true one out. The new ones are added in order, at
+        least 48 in one atomic step (fewer only when they have more than a megabyte): a crash in the middle of a longer
+        call leaves the first ones, and no reader ever sees a position before those below it."""
         ...
 
     def extend(self, agent: str, row: StatementRow) -> int:
@@ -65,6 +87,9 @@ class AnnounceRow:
     expires: int
     lookups: tuple[str, ...]
     envelope: bytes
+
+    def __post_init__(self) -> None:
+        fitting(self.envelope)
 
 
 class Announcements(Protocol):
@@ -158,13 +183,17 @@ class Held(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One transfer. `version` is the store's (0: never stored); `doc_json` is usecases/jobs.py's own state."""
+    """One transfer. `version` is the store's (0: never stored); `created` stays what it was when it was first stored;
+    `doc_json` is usecases/jobs.py's own state."""
 
     id: str
     state: str
     created: float
     doc_json: bytes
     version: int = 0
+
+    def __post_init__(self) -> None:
+        fitting(self.doc_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +224,10 @@ class Batch:
     attempts: int = 0
     progress_json: bytes = b"{}"
 
+    def __post_init__(self) -> None:
+        fitting(self.plan_json)
+        fitting(self.progress_json, MAX_PROGRESS)
+
 
 class Transfers(Protocol):
     """Transfers, their batches and counters. No row per piece: one per batch."""
@@ -212,7 +245,8 @@ class Transfers(Protocol):
 
     def add(self, agent: str, transfer: str, batches: Sequence[Batch]) -> None:
         """Add batches; those whose number is there already are left as they are (planning may be repeated).
-        Counts each new one into `Tally.batches` of the transfer and of its group, in the same atomic step."""
+        Each new one is counted into `Tally.batches` of the transfer and of its group in the very step that adds it;
+        a crash in the middle of a call may leave some of them, so it is repeated."""
         ...
 
     def lease(
@@ -225,7 +259,8 @@ class Transfers(Protocol):
     def save(
         self, agent: str, transfer: str, number: int, holder: str, progress_json: bytes, until: float
     ) -> None:
-        """Renew the lease to `until` and keep the progress. LeaseLostError when `holder` no longer holds it."""
+        """Renew the lease to `until` and keep the progress. LeaseLostError when `holder` no longer holds it;
+        TooLargeError."""
         ...
 
     def release(self, agent: str, transfer: str, number: int, holder: str) -> None:
@@ -281,6 +316,10 @@ class Entry:
     key: str
     value: bytes
     version: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        fitting(self.value)
+        fitting(self.key.encode(), MAX_KEY)
 
 
 class Notes(Protocol):

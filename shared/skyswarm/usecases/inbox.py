@@ -7,6 +7,7 @@ poll per file; a drop is recognised by its key and content, so events may come t
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 
 from skyswarm.errors import (
@@ -23,7 +24,7 @@ from skyswarm.errors import (
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import Envelope
 from skyswarm.messages.manifest import MANIFEST_TYPE
-from skyswarm.ports.records import Entry
+from skyswarm.ports.records import MAX_KEY, Entry
 from skyswarm.ports.storage import ANY_VERSION
 from skyswarm.usecases import jobs, objects
 from skyswarm.usecases.deps import Deps
@@ -69,7 +70,7 @@ def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) 
     """One dropped file. None: it was looked at before, is not a manifest, or is refused (its status says why)."""
     if size > objects.MAX_ENVELOPE and not key.endswith(JSON):
         return None  # too long for a manifest
-    note = f"drop/{key}"
+    note = _looked_at(key)
     known = deps.notes.get(agent, note)
     if known is not None and known.value.decode() == version:
         return None
@@ -102,6 +103,12 @@ def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) 
         raise
     _note(deps, agent, note, version.encode(), known)
     return job
+
+
+def _looked_at(key: str) -> str:
+    """The note about a drop; a storage's longest keys are too long for a note's."""
+    name = f"drop/{key}"
+    return name if len(name.encode()) <= MAX_KEY else f"drop/#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _note(deps: Deps, agent: str, key: str, value: bytes, known: Entry | None) -> None:

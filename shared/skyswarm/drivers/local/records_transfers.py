@@ -13,7 +13,7 @@ from dataclasses import astuple, fields, replace
 
 from skyswarm.drivers.local.database import Database
 from skyswarm.errors import AbsentError, ConflictError, LeaseLostError
-from skyswarm.ports.records import Batch, Tally, Transfer
+from skyswarm.ports.records import MAX_PROGRESS, Batch, Tally, Transfer, fitting
 
 _TRANSFER = "SELECT id, state, created, doc, version FROM transfers WHERE agent = ?"
 _BATCH = (
@@ -118,7 +118,7 @@ class SqliteTransfers:
         with self._database.write() as connection:
             saved = connection.execute(
                 f"UPDATE batches SET progress = ?, lease_until = ? WHERE {_ONE} AND done = 0 AND lease = ?",
-                (progress_json, until, agent, transfer, number, holder),
+                (fitting(progress_json, MAX_PROGRESS), until, agent, transfer, number, holder),
             )
             if saved.rowcount != 1:
                 raise LeaseLostError(f"batch {number} is no longer held by {holder}")

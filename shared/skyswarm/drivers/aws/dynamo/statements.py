@@ -1,0 +1,148 @@
+"""Statements: an append-only log with a counter.
+
+Law: a row is two items, by its position and by its issuer, both whole and written with the counter in one transaction
+that holds only while the counter stands where it was read. So positions have no gap, and what was looked up after the
+counter was read is still so when the transaction holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from skyswarm.drivers.aws.dynamo.items import Item, Key, Value, ordinal, pk
+from skyswarm.drivers.aws.dynamo.table import MOST_BYTES, MOST_ITEMS, Refused, Table, Write, pause
+from skyswarm.errors import ConflictError, UnavailableError
+from skyswarm.ports.records import StatementRow
+
+_BLOCK = 10_000
+"""Positions in one partition of the log."""
+_ROWS = (MOST_ITEMS - 1) // 2
+_TRIES = 60
+
+
+class DynamoStatements:
+    """The Statements port."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
+        places: dict[Key, int] = {}
+        for portion in _portions({_key(agent, row): row for row in rows}):
+            places |= self._append(agent, portion)
+        return [places[_key(agent, row)] for row in rows]
+
+    def _append(self, agent: str, rows: dict[Key, StatementRow]) -> dict[Key, int]:
+        for attempt in range(1, _TRIES + 1):
+            count = self.count(agent)
+            found = self._table.get_many(rows, "position")
+            places = {key: int(item["position"]) for key, item in found.items()}
+            new = {key: row for key, row in rows.items() if key not in places}
+            if not new or self._add(agent, count, new):
+                return places | {key: count + at for at, key in enumerate(new)}
+            pause(attempt)
+        raise UnavailableError("too many writers at this log now")
+
+    def extend(self, agent: str, row: StatementRow) -> int:
+        key = _key(agent, row)
+        low = ordinal(row.seq)
+        for attempt in range(1, _TRIES + 1):
+            count = self.count(agent)
+            twins = list(self._table.query(key.pk, low=low, high=f"{low}~"))
+            for twin in twins:
+                if twin["sk"] == key.sk:
+                    return int(twin["position"])
+            if twins and row.id not in {twin["id"] for twin in twins}:
+                raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
+            if self._add(agent, count, {key: row}):
+                return count
+            pause(attempt)
+        raise UnavailableError("too many writers at this log now")
+
+    def _add(self, agent: str, count: int, rows: dict[Key, StatementRow]) -> bool:
+        """Add rows from position `count` on; False when that is not the next one any more."""
+        table, total = self._table, count + len(rows)
+        condition = "#count = :old" if count else "attribute_not_exists(#pk)"
+        old: dict[str, Value] = {"old": count} if count else {}
+        writes: list[Write] = [table.putting(_counter(agent), {"count": total}, condition, **old)]
+        for at, (key, row) in enumerate(rows.items()):
+            values = _values(replace(row, position=count + at))
+            writes += [table.putting(key, values), table.putting(_place(agent, count + at), values)]
+        try:
+            table.transact(writes)
+        except Refused:
+            return False
+        return True
+
+    def after(self, agent: str, position: int, limit: int) -> list[StatementRow]:
+        out: list[StatementRow] = []
+        position = max(position, 0)
+        while len(out) < limit:
+            before = len(out)
+            first = _place(agent, position)
+            for item in self._table.query(first.pk, low=first.sk, page=limit - len(out)):
+                if len(out) == limit or item["position"] != position:
+                    # A gap is a transaction that is being committed: what is behind it comes when it is whole.
+                    return out
+                out.append(_row(item))
+                position += 1
+            if len(out) == before or position % _BLOCK:
+                break
+        return out
+
+    def of(self, agent: str, issuer: str, seq: int = 0, limit: int = 1000) -> list[StatementRow]:
+        out: list[StatementRow] = []
+        for item in self._table.query(pk(agent, "iss", issuer), low=ordinal(seq), page=limit + 1):
+            if len(out) >= limit and item["seq"] != out[-1].seq:
+                break  # all of one number are there: only then their order is known
+            out.append(_row(item))
+        return sorted(out, key=lambda row: (row.seq, row.position))[:limit]
+
+    def count(self, agent: str) -> int:
+        item = self._table.get(_counter(agent))
+        return 0 if item is None else int(item["count"])
+
+
+def _portions(rows: dict[Key, StatementRow]) -> Iterator[dict[Key, StatementRow]]:
+    """Rows in portions that one transaction holds, in order."""
+    portion: dict[Key, StatementRow] = {}
+    size = 0
+    for key, row in rows.items():
+        need = 2 * (len(row.envelope) + 1000)
+        if portion and (len(portion) == _ROWS or size + need > MOST_BYTES):
+            yield portion
+            portion, size = {}, 0
+        portion[key] = row
+        size += need
+    if portion:
+        yield portion
+
+
+def _counter(agent: str) -> Key:
+    return Key(pk(agent, "log"), "count")
+
+
+def _place(agent: str, position: int) -> Key:
+    return Key(pk(agent, "log", str(position // _BLOCK)), ordinal(position))
+
+
+def _key(agent: str, row: StatementRow) -> Key:
+    """By issuer and number; two envelopes of one id are two rows."""
+    name = hashlib.sha256(row.id.encode() + b"\0" + row.envelope).hexdigest()
+    return Key(pk(agent, "iss", row.issuer), f"{ordinal(row.seq)}#{name}")
+
+
+def _values(row: StatementRow) -> dict[str, Value]:
+    return {
+        "id": row.id, "issuer": row.issuer, "seq": row.seq, "kind": row.kind, "envelope": row.envelope,
+        "received": row.received, "position": row.position,
+    }  # fmt: skip
+
+
+def _row(item: Item) -> StatementRow:
+    return StatementRow(
+        item["id"], item["issuer"], item["seq"], item["kind"], item["envelope"], float(item["received"]),
+        item["position"],
+    )  # fmt: skip
