@@ -3,6 +3,8 @@
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+DEPLOY := .venv-deploy/bin
+CDK := .venv-deploy/node_modules/aws-cdk/bin/cdk
 # Four at most: many tests start processes of their own.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ "$$n" -gt 4 ] && n=4; echo "$$n")
 
@@ -74,6 +76,15 @@ package: env-dev ## Build the wheel, install it alone in a clean environment and
 	@set -e; clean=$$(mktemp -d); trap 'rm -rf "$$clean"' EXIT INT TERM; \
 	  infra/bootstrap.sh run --into "$$clean/env" --wheel dist/*.whl; \
 	  cd "$$clean" && "$$clean/env/bin/skyswarm" version
+
+.PHONY: synth
+synth: env-deploy ## What would be deployed to AWS, into infra/aws/cdk.out: checked, offline, no account needed
+	@cd infra/aws && PATH="$(CURDIR)/$(DEPLOY):$$PATH" node "$(CURDIR)/$(CDK)" synth --quiet --no-notices $(ARGS)
+	@$(DEPLOY)/cfn-lint infra/aws/cdk.out/*.template.json
+
+.PHONY: template
+template: env-deploy ## Templates and zips to launch from AWS's console without Node, into dist/aws
+	@PATH="$(CURDIR)/$(DEPLOY):$$PATH" $(DEPLOY)/python -m infra.aws.template $(ARGS)
 
 .PHONY: lock
 lock: env-dev ## Renew the lock files from pyproject.toml; UPGRADE=1 also takes newer versions

@@ -7,9 +7,9 @@ wheels for the function's platform; nothing is built. `shared/decisions/aws-depl
 
 1. What a function reaches is read from its imports, the lazy ones too, without running anything.
 2. Packages of one set are fetched once, into the environment `.venv-deploy`; afterwards no network is needed.
-3. Bytecode is made by a Python of the function's own version. For Lambda's that is Pyodide (CPython as WebAssembly, run by
-   the Node of `.venv-deploy`), because no machine can be asked to have that very version. It is not checked against the
-   source's time (unchecked-hash): a function's folder is read-only, so without it every cold start compiles again.
+3. Bytecode is made by a Python of the function's own version. For Lambda's that is Pyodide (CPython as WebAssembly, run
+   by the Node of `.venv-deploy`), because no machine can be asked to have that very version. It is not checked against
+   the source's time (unchecked-hash): a function's folder is read-only, so without it every cold start compiles again.
 4. A zip is named by the hash of its bytes' inputs; one that is there is not built again.
 """
 
@@ -160,7 +160,11 @@ def own_files(row: Row) -> dict[str, Path]:
     files = {_place(path): path for path in modules.values()}
     if "skyswarm.data" in modules:
         folder = modules["skyswarm.data"].parent
-        files |= {_place(path): path for path in folder.iterdir() if path.suffix not in (".py", "") and path.is_file()}
+        files |= {
+            _place(path): path
+            for path in folder.iterdir()
+            if path.suffix not in (".py", "") and path.is_file()
+        }
     return dict(sorted(files.items()))
 
 
@@ -207,7 +211,9 @@ def fetched(packages: Sequence[str], target: Target) -> Path:
 def _index() -> dict[str, str]:
     """uv reads its own settings and none of pip's: the two that say where packages come from are handed on."""
     handed = {"UV_DEFAULT_INDEX": "PIP_INDEX_URL", "UV_INDEX": "PIP_EXTRA_INDEX_URL"}
-    return {to: os.environ[name] for to, name in handed.items() if name in os.environ and to not in os.environ}
+    return {
+        to: os.environ[name] for to, name in handed.items() if name in os.environ and to not in os.environ
+    }
 
 
 def _tool(name: str) -> Path:
@@ -258,7 +264,9 @@ def build(rows: Sequence[Row], target: Target = LAMBDA, into: Path = KEPT) -> li
 def _named(row: Row, target: Target, into: Path) -> Bundle:
     own = own_files(row)
     inputs = [place + hashlib.sha256(path.read_bytes()).hexdigest() for place, path in own.items()]
-    makers = [path.read_text("utf-8") for path in (Path(__file__), *sorted((ROOT / "infra/aws").glob("bytecode.*")))]
+    makers = [
+        path.read_text("utf-8") for path in (Path(__file__), *sorted((ROOT / "infra/aws").glob("bytecode.*")))
+    ]
     lock = (ROOT / "infra/aws/package-lock.json").read_text("utf-8")
     digest = _sha(*inputs, requirements(row.packages), repr(target), lock, *makers)
     complete = source_of(handler(row).rpartition(".")[0]) is not None
@@ -307,10 +315,17 @@ def _sha(*parts: str) -> str:
 
 def _run(command: Sequence[str], env: dict[str, str]) -> str:
     done = subprocess.run(
-        command, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise BundleError(f"{Path(command[0]).name} ended with status {done.returncode}:\n{done.stderr[-3000:]}")
+        raise BundleError(
+            f"{Path(command[0]).name} ended with status {done.returncode}:\n{done.stderr[-3000:]}"
+        )
     return done.stdout
 
 

@@ -51,8 +51,7 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class Row:
     """A function. `memory` in MiB, `timeout` in s. `kinds`: the use cases that its trigger brings. `on_agent`,
-    `on_repository`: what it needs besides in a deployment of that role (a repository's answers carry a signed checkpoint).
-    """
+    `on_repository`: what it needs besides in a deployment of that role."""
 
     name: str
     does: str
@@ -164,10 +163,17 @@ CATALOG: tuple[Row, ...] = (
         roles=AGENT,
         memory=512,
         timeout=60,
-        needs=("records read", "records write", "objects read", "objects write", "inbox read", "inbox write",
-               "tasks send"),
+        needs=(
+            "records read",
+            "records write",
+            "objects read",
+            "objects write",
+            "inbox read",
+            "inbox write",
+            "tasks send",
+        ),
         packages=(*SIGNED, *OBSERVED),
-    ),  # fmt: skip
+    ),
     Row(
         name="move",
         does="moves one batch: finds it held, has the provider copy it, or relays it",
@@ -175,11 +181,22 @@ CATALOG: tuple[Row, ...] = (
         roles=AGENT,
         memory=512,
         timeout=600,
-        needs=("records read", "records write", "objects read", "files read", "files write", "files of others",
-               "moves receive", "moves send", "tasks send", "key sign", "network out"),
+        needs=(
+            "records read",
+            "records write",
+            "objects read",
+            "files read",
+            "files write",
+            "files of others",
+            "moves receive",
+            "moves send",
+            "tasks send",
+            "key sign",
+            "network out",
+        ),
         kinds=("move",),
         packages=(*SIGNED, *OBSERVED, *HASHED),
-    ),  # fmt: skip
+    ),
     Row(
         name="work",
         does="plans and settles transfers, publishes shares, exchanges receipts, synchronises with repositories",
@@ -187,12 +204,25 @@ CATALOG: tuple[Row, ...] = (
         roles=AGENT,
         memory=1024,
         timeout=900,
-        needs=("records read", "records write", "objects read", "objects write", "files read", "files write",
-               "files share", "inbox read", "inbox write", "moves send", "tasks receive", "tasks send", "key sign",
-               "network out"),
+        needs=(
+            "records read",
+            "records write",
+            "objects read",
+            "objects write",
+            "files read",
+            "files write",
+            "files share",
+            "inbox read",
+            "inbox write",
+            "moves send",
+            "tasks receive",
+            "tasks send",
+            "key sign",
+            "network out",
+        ),
         kinds=("plan", "settle", "receipts", "sync", "publish"),
         packages=(*SIGNED, *OBSERVED, *HASHED),
-    ),  # fmt: skip
+    ),
     Row(
         name="sweep",
         does="every five minutes: announces again, looks what was lost on the way, expires",
@@ -202,10 +232,19 @@ CATALOG: tuple[Row, ...] = (
         timeout=300,
         needs=("records read", "records write"),
         # It starts what was dropped and missed, gives up uploads, and ends a rotation that was cut off.
-        on_agent=("objects read", "objects write", "inbox read", "inbox write", "files write", "moves send",
-                  "tasks send", "key sign", "key make"),
+        on_agent=(
+            "objects read",
+            "objects write",
+            "inbox read",
+            "inbox write",
+            "files write",
+            "moves send",
+            "tasks send",
+            "key sign",
+            "key make",
+        ),
         packages=(*SIGNED, *OBSERVED),
-    ),  # fmt: skip
+    ),
     Row(
         name="setup",
         does="once, when the deployment is made: keys and inception, so that no key ever leaves the cloud",

@@ -5,16 +5,17 @@ Law: standard library only; prints the tag of its Python and nothing else. Also 
 
 from __future__ import annotations
 
+import py_compile
 import sys
 from pathlib import Path
-from py_compile import PycInvalidationMode, compile
 
 
 def main(root: Path) -> str:
     """Unchecked-hash bytecode beside each source. Names in tracebacks are as Lambda's folder has them."""
     for path in sorted(root.rglob("*.py")):
         place = "/".join(path.relative_to(root).parts[1:])
-        compile(str(path), dfile=f"/var/task/{place}", doraise=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(path), dfile=f"/var/task/{place}", doraise=True, invalidation_mode=mode)
     return str(sys.implementation.cache_tag)
 
 
