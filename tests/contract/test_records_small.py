@@ -6,8 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from skyswarm.errors import ConflictError, QuotaError, UnavailableError
-from skyswarm.ports.records import Entry, HeldFile, Share
+from skyswarm.errors import ConflictError, QuotaError, TooLargeError, UnavailableError
+from skyswarm.ports.records import (
+    MAX_KEY,
+    MAX_PROGRESS,
+    MAX_VALUE,
+    AnnounceRow,
+    Batch,
+    Entry,
+    HeldFile,
+    Share,
+    StatementRow,
+    Transfer,
+)
 from tests.support.lossy import Lossy, twice
 from tests.support.racing import race
 from tests.support.record_rigs import ALICE, BOB, Rig
@@ -262,3 +273,45 @@ def test_a_lost_acknowledgement_of_a_note_is_a_conflict_that_reading_mends(rig: 
     assert kept is not None and kept.value == b"one"
     twice(rig.notes, "delete", ALICE, "k")
     assert rig.notes.get(ALICE, "k") is None
+
+
+# ---- sizes -----------------------------------------------------------------------------------
+def test_what_some_store_could_not_hold_cannot_be_made() -> None:
+    big = bytes(MAX_VALUE + 1)
+    for make in (
+        lambda: Entry("k", big),
+        lambda: Entry("é" * (MAX_KEY // 2) + "x", b""),
+        lambda: Transfer("t", "moving", 1.5, big),
+        lambda: Batch(0, "", big),
+        lambda: Batch(0, "", b"", progress_json=bytes(MAX_PROGRESS + 1)),
+        lambda: StatementRow("x", "i", 0, "vouch", big, 1.5),
+        lambda: AnnounceRow("i", 0, 1, 99, (), big),
+    ):
+        with pytest.raises(TooLargeError):
+            make()
+
+
+def test_progress_is_kept_up_to_its_most(rig: Rig) -> None:
+    rig.transfers.add(ALICE, "t", [Batch(0, "", bytes(MAX_VALUE))])
+    rig.transfers.lease(ALICE, "t", 0, "w", 0, 10)
+    rig.transfers.save(ALICE, "t", 0, "w", bytes(MAX_PROGRESS), 20)
+    with pytest.raises(TooLargeError):
+        rig.transfers.save(ALICE, "t", 0, "w", bytes(MAX_PROGRESS + 1), 20)
+    kept = rig.transfers.batch(ALICE, "t", 0)
+    assert kept is not None and len(kept.progress_json) == MAX_PROGRESS
+
+
+def test_a_note_of_a_name_that_cannot_be_is_not_there(rig: Rig) -> None:
+    assert rig.notes.put(ALICE, Entry("k" * MAX_KEY, b"v")).version == 1
+    assert rig.notes.get(ALICE, "k" * 5000) is None
+    rig.notes.delete(ALICE, "k" * 5000)
+    assert rig.notes.page(ALICE, "k" * 5000) == []
+    assert [one.key for one in rig.notes.page(ALICE, "k", after="j" * 5000)] == ["k" * MAX_KEY]
+
+
+def test_a_file_of_ten_thousand_pieces_is_held(rig: Rig) -> None:
+    huge = replace(HELD, pieces=bytes(range(250)) * 1760)
+    assert len(huge.pieces) == 44 * 10_000
+    rig.held.put(ALICE, [huge, HELD, huge])
+    assert rig.held.at(ALICE, "home", HELD.key, "v1") == huge
+    assert rig.held.find(ALICE, "c1") == [huge]

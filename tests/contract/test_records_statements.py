@@ -143,12 +143,31 @@ def test_a_reader_never_sees_half_an_append(rig: Rig) -> None:
             counts.append(rig.statements.count(ALICE))
 
     def write() -> None:
-        for number in range(20):
+        for number in range(10):
             rig.statements.append(ALICE, [row(f"{number}.{part}", seq=number) for part in range(10)])
         stop.set()
 
     race([read, write])
     assert not [count for count in counts if count % 10]
+
+
+def test_a_reader_of_a_long_append_sees_its_first_ones(rig: Rig) -> None:
+    rows = [row(f"{number}", seq=number) for number in range(100)]
+    seen: list[list[int]] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.append([one.seq for one in rig.statements.after(ALICE, 0, 200)])
+
+    def write() -> None:
+        rig.statements.append(ALICE, rows)
+        stop.set()
+
+    race([read, write])
+    assert seen == [list(range(len(one))) for one in seen]
+    assert not [one for one in seen if 0 < len(one) < 48]
+    assert rig.statements.count(ALICE) == 100
 
 
 def test_a_lost_acknowledgement_is_harmless(rig: Rig) -> None:

@@ -1,12 +1,13 @@
 """A process of its own over the store of a rig: races for records, or writes until it is killed.
 
-`python -m tests.support.record_child <rig>:<folder> <what> <name>` says `ready`, waits for a line, prints one JSON line
-of what it won; with `until-killed` it prints each step after it was acknowledged, and never ends by itself.
+`python -m tests.support.record_child <rig>:<folder> <what>,<what> <name>` says `ready`, waits for a line, prints one
+JSON line of what it won of each; with `until-killed` it prints each step after it was acknowledged, and never ends.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -110,12 +111,12 @@ WAYS: dict[str, Callable[[Rig, str], list[int]]] = {
 }
 
 
-def main(store: str, way: str, name: str) -> None:
+def main(store: str, ways: str, name: str) -> None:
     kind, _, folder = store.partition(":")
     print("ready", flush=True)
     sys.stdin.readline()
     rig = SHARED_RIGS[kind](Path(folder))  # after the signal: opening a new store is part of the race
-    print(WAYS[way](rig, name))
+    print(json.dumps({way: WAYS[way](rig, name) for way in ways.split(",")}))
     rig.close()
 
 

@@ -49,6 +49,7 @@ from skyswarm.ports.work import Tasks
 from tests.support.emulators import REGION, Emulator, ministack, moto, unique
 
 if TYPE_CHECKING:
+    from skyswarm.drivers.aws.dynamo.table import Table
     from skyswarm.drivers.aws.session import Session
 
 ALICE = "a" * 64
@@ -126,11 +127,17 @@ def _dynamo(folder: Path, server: Callable[[], Emulator]) -> Rig:
         create_table(session, name)
         place.write_text(json.dumps([url, name]))
     client = session.client("dynamodb")
-    table = records.Table(client, name)
 
     def close() -> None:
         if not there:
             client.delete_table(TableName=name)
+
+    return dynamo_rig(records.Table(client, name), close)
+
+
+def dynamo_rig(table: Table, close: Callable[[], None] = lambda: None) -> Rig:
+    """All record ports over a DynamoDB table."""
+    from skyswarm.drivers.aws.dynamo import records
 
     return Rig(
         records.DynamoStatements(table),

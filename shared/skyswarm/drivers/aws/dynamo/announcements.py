@@ -29,7 +29,8 @@ class DynamoAnnouncements:
         for attempt in range(1, _TRIES + 1):
             old = self._table.get(_key(agent, row.issuer, row.part))
             if old is not None and row.serial <= old["serial"]:
-                return False
+                # After a try, that very one may be ours, of which the answer was lost.
+                return bool(attempt > 1 and row.serial == old["serial"] and row.envelope == old["envelope"])
             if self._replace(agent, old, row):
                 return True
             pause(attempt)
