@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from skyswarm.ports.work import Delivery, Task
+from skyswarm.errors import TooLargeError
+from skyswarm.ports.work import MAX_TASK, Delivery, Task
 from tests.support.lossy import twice
 from tests.support.racing import race
 from tests.support.record_rigs import ALICE, BOB, TASK_RIGS, Rig
 
 TASK = Task(ALICE, "announce", b'{"x":1}')
 NAMED = replace(TASK, dedup="announce")
+UNORDERED = {"sqs"}
+"""The port promises no order."""
 
 
 @pytest.fixture(params=TASK_RIGS)
@@ -95,18 +99,31 @@ def test_a_delivery_is_given_back_for_later(rig: Rig) -> None:
     assert (again.task, again.attempt) == (TASK, 2)
 
 
-def test_as_many_as_asked_for_and_the_longest_due_first(rig: Rig) -> None:
-    for number in range(150):
-        rig.tasks.push(
-            replace(TASK, agent=BOB if number % 2 else ALICE, kind=f"k{number}"), at=float(150 - number)
-        )
+def test_as_many_as_asked_for_of_all_agents(rig: Rig) -> None:
+    _push_many(rig, 150)
     assert rig.tasks.pull("w", now=0.5, lease=10) == []
     first = rig.tasks.pull("w", now=1000, lease=10, limit=3)
-    assert sorted(one.task.kind for one in first) == ["k147", "k148", "k149"]
+    assert len(first) == 3
     rest = rig.tasks.pull("w", now=1000, lease=10, limit=500)
     assert len(rest) == 147
     assert {one.task.agent for one in rest} == {ALICE, BOB}
     assert len({one.receipt for one in (*first, *rest)}) == 150
+
+
+@pytest.mark.parametrize("name", [one for one in TASK_RIGS if one not in UNORDERED])
+def test_where_there_is_an_order_the_longest_due_come_first(name: str, tmp_path: Path) -> None:
+    rig = TASK_RIGS[name](tmp_path)
+    _push_many(rig, 9)
+    first = rig.tasks.pull("w", now=1000, lease=10, limit=3)
+    assert sorted(one.task.kind for one in first) == ["k6", "k7", "k8"]
+    rig.close()
+
+
+def _push_many(rig: Rig, count: int) -> None:
+    """The later pushed, the earlier due."""
+    for number in range(count):
+        task = replace(TASK, agent=BOB if number % 2 else ALICE, kind=f"k{number}")
+        rig.tasks.push(task, at=float(count - number))
 
 
 def test_while_a_task_waits_another_of_its_name_is_not_added(rig: Rig) -> None:
@@ -122,6 +139,17 @@ def test_the_waiting_task_is_due_at_the_earlier_time(rig: Rig) -> None:
     assert rig.tasks.pull("w", now=19, lease=10) == []
     rig.tasks.done(only(rig.tasks.pull("w", now=20, lease=10, limit=9)))
     assert rig.tasks.pull("w", now=1000, lease=10) == []
+
+
+def test_arguments_that_no_queue_could_carry_are_refused() -> None:
+    with pytest.raises(TooLargeError):
+        Task(ALICE, "announce", b" " * (MAX_TASK + 1))
+
+
+def test_the_longest_arguments_come_as_they_were(rig: Rig) -> None:
+    body = json.dumps({"x": 'ü"' * 16_000}, ensure_ascii=False).encode()
+    rig.tasks.push(replace(TASK, body_json=body))
+    assert only(rig.tasks.pull("w", now=0, lease=10)).task.body_json == body
 
 
 def test_names_are_of_one_agent_and_no_name_is_no_name(rig: Rig) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skyswarm.drivers.local.database import Database
 from skyswarm.drivers.local.keys import FileKeys
@@ -162,6 +163,15 @@ def _session(url: str) -> Session:
     return Session(REGION, url, emulator.key, emulator.secret)
 
 
+def aws(name: str) -> Callable[[Path], Any]:
+    """A rig of `aws_rigs.py`, which loads the SDK."""
+
+    def make(folder: Path) -> Any:
+        return getattr(importlib.import_module("tests.support.aws_rigs"), name)(folder)
+
+    return make
+
+
 Makers = dict[str, Callable[[Path], Rig]]
 
 RIGS: Makers = {"memory": memory, "sqlite": sqlite, "dynamodb": dynamodb, "dynamodb-moto": dynamodb_moto}
@@ -170,7 +180,7 @@ RIGS: Makers = {"memory": memory, "sqlite": sqlite, "dynamodb": dynamodb, "dynam
 SHARED_RIGS: Makers = {"sqlite": sqlite, "dynamodb": dynamodb, "dynamodb-moto": dynamodb_moto}
 """Those that several processes use at once."""
 
-TASK_RIGS: Makers = {"memory": memory, "sqlite": sqlite}
+TASK_RIGS: Makers = {"memory": memory, "sqlite": sqlite, "sqs": aws("sqs")}
 """Those that keep tasks as well."""
 
 MADE_RIGS: Makers = {"sqlite": sqlite}
@@ -187,4 +197,9 @@ def file_keys(folder: Path) -> Keyring:
     return FileKeys(folder)
 
 
-KEYRINGS: dict[str, Callable[[Path], Keyring]] = {"memory": memory_keys, "files": file_keys}
+KEYRINGS: dict[str, Callable[[Path], Keyring]] = {
+    "memory": memory_keys,
+    "files": file_keys,
+    "secrets": aws("secret_keys"),
+    "secrets-moto": aws("secret_keys_moto"),
+}
