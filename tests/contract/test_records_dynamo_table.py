@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from skyswarm.drivers.aws.dynamo.schema import TTL, definition
+from skyswarm.errors import ConflictError, UnavailableError
 from skyswarm.ports.records import (
     MAX_PROGRESS,
     MAX_VALUE,
@@ -184,6 +186,38 @@ def test_a_gap_that_a_transaction_is_about_to_fill_ends_a_page(wire: Wired) -> N
     assert wire.rig.statements.after(ALICE, 2, 10) == []
     wire.client.put_item(TableName=wire.table, Item=row)
     assert [one.position for one in wire.rig.statements.after(ALICE, 2, 10)] == [2, 3, 4]
+
+
+def test_what_a_transaction_has_written_of_its_parts_is_enough_to_keep_the_promises(wire: Wired) -> None:
+    """While one is committed, its counter may be seen before its rows: here the rows are taken away for a while."""
+    mine = StatementRow("mine", "me", 0, "vouch", b"e", 1.0)
+    wire.rig.statements.extend(ALICE, mine)
+    hidden = [item for item in wire.items() if "#iss#" in item["pk"]["S"]]
+    assert len(hidden) == 1
+    wire.client.delete_item(TableName=wire.table, Key={"pk": hidden[0]["pk"], "sk": hidden[0]["sk"]})
+    back = threading.Timer(0.2, lambda: wire.client.put_item(TableName=wire.table, Item=hidden[0]))
+    back.start()
+    with pytest.raises(ConflictError):
+        wire.rig.statements.extend(ALICE, replace(mine, id="other"))
+    back.join()
+    assert [row.id for row in wire.rig.statements.of(ALICE, "me")] == ["mine"]
+    assert wire.rig.statements.count(ALICE) == 1
+
+
+def test_a_batch_whose_plan_is_just_being_written_comes_later(wire: Wired) -> None:
+    wire.rig.transfers.add(ALICE, "t", [Batch(0, "", bytes(600)), Batch(1, "", bytes(6))])
+    (plan,) = [item for item in wire.items() if item["sk"]["S"] == "plan"]
+    wire.client.delete_item(TableName=wire.table, Key={"pk": plan["pk"], "sk": plan["sk"]})
+    assert [one.number for one in wire.rig.transfers.undone(ALICE, "t")] == [1]
+    for call in (
+        lambda: wire.rig.transfers.batch(ALICE, "t", 0),
+        lambda: wire.rig.transfers.lease(ALICE, "t", 0, "w", 0, 10),
+    ):
+        with pytest.raises(UnavailableError):
+            call()
+    wire.client.put_item(TableName=wire.table, Item=plan)
+    taken = wire.rig.transfers.lease(ALICE, "t", 0, "w", 0, 10)
+    assert taken is not None and taken.plan_json == bytes(600)
 
 
 # ---- big items ------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Statements(Protocol):
         """Add those whose (id, envelope) is new; returns each row's position (an old one's is its first). Two
         statements with one (issuer, seq) are both kept: the pair is a proof of equivocation. So are two envelopes of
         one id: a copy with a worthless signature must never keep the true one out. The new ones are added in order, at
-        least 48 in one atomic step (fewer only when they have more than a megabyte): a crash in the middle of a longer
+        least 32 in one atomic step (fewer only when they have more than a megabyte): a crash in the middle of a longer
         call leaves the first ones, and no reader ever sees a position before those below it."""
         ...
 

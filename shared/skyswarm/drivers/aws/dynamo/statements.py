@@ -1,14 +1,15 @@
 """Statements: an append-only log with a counter.
 
 Law: a row is two items, by its position and by its issuer, both whole and written with the counter in one transaction
-that holds only while the counter stands where it was read. So positions have no gap, and what was looked up after the
-counter was read is still so when the transaction holds.
+that holds only while the counter stands where it was read. So positions have no gap. The counter alone is no proof of
+what else is there, because a transaction that is being committed may be seen in parts: that a row is new, and that an
+own number is free, are conditions of the transaction, too.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from skyswarm.drivers.aws.dynamo.items import Item, Key, Value, ordinal, pk
@@ -18,8 +19,9 @@ from skyswarm.ports.records import StatementRow
 
 _BLOCK = 10_000
 """Positions in one partition of the log."""
-_ROWS = (MOST_ITEMS - 1) // 2
+_ROWS = (MOST_ITEMS - 1) // 3
 _TRIES = 60
+_ABSENT = "attribute_not_exists(#pk)"
 
 
 class DynamoStatements:
@@ -40,7 +42,7 @@ class DynamoStatements:
             found = self._table.get_many(rows, "position")
             places = {key: int(item["position"]) for key, item in found.items()}
             new = {key: row for key, row in rows.items() if key not in places}
-            if not new or self._add(agent, count, new):
+            if not new or self._add(agent, count, new, self._taken(agent, new.values())):
                 return places | {key: count + at for at, key in enumerate(new)}
             pause(attempt)
         raise UnavailableError("too many writers at this log now")
@@ -56,20 +58,33 @@ class DynamoStatements:
                     return int(twin["position"])
             if twins and row.id not in {twin["id"] for twin in twins}:
                 raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
-            if self._add(agent, count, {key: row}):
+            # That id is there with another envelope: then its number is its own.
+            number = self._taken(agent, [row]) if twins else [self._free(agent, row)]
+            if self._add(agent, count, {key: row}, number):
                 return count
             pause(attempt)
         raise UnavailableError("too many writers at this log now")
 
-    def _add(self, agent: str, count: int, rows: dict[Key, StatementRow]) -> bool:
-        """Add rows from position `count` on; False when that is not the next one any more."""
+    def _taken(self, agent: str, rows: Iterable[StatementRow]) -> list[Write]:
+        """Say that the numbers of these rows are taken, whatever was said before."""
+        ids = {_number(agent, row): row.id for row in rows}
+        return [self._table.putting(key, {"id": name}) for key, name in ids.items()]
+
+    def _free(self, agent: str, row: StatementRow) -> Write:
+        """Take the number of a row, unless another one has it."""
+        condition = "attribute_not_exists(#pk) OR #id = :id"
+        return self._table.putting(_number(agent, row), {"id": row.id}, condition, id=row.id)
+
+    def _add(self, agent: str, count: int, rows: dict[Key, StatementRow], numbers: list[Write]) -> bool:
+        """Add rows from position `count` on; False when that, or one of them, is not as it was read."""
         table, total = self._table, count + len(rows)
-        condition = "#count = :old" if count else "attribute_not_exists(#pk)"
+        condition = "#count = :old" if count else _ABSENT
         old: dict[str, Value] = {"old": count} if count else {}
-        writes: list[Write] = [table.putting(_counter(agent), {"count": total}, condition, **old)]
+        writes: list[Write] = [table.putting(_counter(agent), {"count": total}, condition, **old), *numbers]
         for at, (key, row) in enumerate(rows.items()):
             values = _values(replace(row, position=count + at))
-            writes += [table.putting(key, values), table.putting(_place(agent, count + at), values)]
+            place = _place(agent, count + at)
+            writes += [table.putting(key, values, _ABSENT), table.putting(place, values, _ABSENT)]
         try:
             table.transact(writes)
         except Refused:
@@ -83,11 +98,12 @@ class DynamoStatements:
             before = len(out)
             first = _place(agent, position)
             for item in self._table.query(first.pk, low=first.sk, page=limit - len(out)):
-                if len(out) == limit or item["position"] != position:
-                    # A gap is a transaction that is being committed: what is behind it comes when it is whole.
-                    return out
+                if item["position"] != position:
+                    return out  # a transaction that is being committed: what is behind comes when it is whole
                 out.append(_row(item))
                 position += 1
+                if len(out) >= limit:
+                    return out
             if len(out) == before or position % _BLOCK:
                 break
         return out
@@ -126,6 +142,10 @@ def _counter(agent: str) -> Key:
 
 def _place(agent: str, position: int) -> Key:
     return Key(pk(agent, "log", str(position // _BLOCK)), ordinal(position))
+
+
+def _number(agent: str, row: StatementRow) -> Key:
+    return Key(pk(agent, "seq", row.issuer), ordinal(row.seq))
 
 
 def _key(agent: str, row: StatementRow) -> Key:

@@ -137,7 +137,7 @@ class DynamoTransfers:
             if refused.item is None and self._table.get(key) is None:
                 raise AbsentError(f"there is no batch {number} in transfer {transfer}") from refused
             return None
-        return self._batches([item])[0]
+        return self._one(item)
 
     def save(
         self, agent: str, transfer: str, number: int, holder: str, progress_json: bytes, until: float
@@ -191,7 +191,12 @@ class DynamoTransfers:
 
     def batch(self, agent: str, transfer: str, number: int) -> Batch | None:
         item = self._table.get(_batch_key(agent, transfer, number))
-        return None if item is None else self._batches([item])[0]
+        return None if item is None else self._one(item)
+
+    def _one(self, item: Item) -> Batch:
+        for batch in self._batches([item]):
+            return batch
+        raise UnavailableError(f"batch {item['number']} is just being planned")
 
     def undone(self, agent: str, transfer: str, after: int = -1, limit: int = 100) -> list[Batch]:
         out: list[Batch] = []
@@ -210,15 +215,17 @@ class DynamoTransfers:
         return self._batches([found[key] for key in keys if key in found and not found[key]["done"]])
 
     def _batches(self, items: Sequence[Item]) -> list[Batch]:
-        """As they are, with the plans that lie apart."""
+        """As they are, with the plans that lie apart; one whose plan is just being written is not there yet."""
         apart = self._table.get_many(Key(item["pk"], "plan") for item in items if "plan" not in item)
         out = []
         for item in items:
-            plan = item["plan"] if "plan" in item else apart[Key(item["pk"], "plan")]["plan"]
+            whole = item if "plan" in item else apart.get(Key(item["pk"], "plan"))
+            if whole is None:
+                continue
             lease, until = item["lease"], float(item["until"])
             out.append(
                 Batch(
-                    item["number"], item["group"], plan, bool(item["done"]), lease, until, item["attempts"],
+                    item["number"], item["group"], whole["plan"], bool(item["done"]), lease, until, item["attempts"],
                     item["progress"],
                 )
             )  # fmt: skip
