@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -140,7 +141,7 @@ class Dying:
 
 def dying(queue: Queue, name: str, after: bool) -> SqsTasks:
     client = Dying(queue.client, name, after)
-    return SqsTasks(client, queue.url, queue.slots, queue.now, lambda size: b"\x01" * size)
+    return SqsTasks(client, {"": queue.url}, queue.slots, queue.now, lambda size: b"\x01" * size)
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -223,8 +224,28 @@ def test_without_its_row_a_message_counts(queue: Queue) -> None:
     assert again.attempt == 2
 
 
+def test_a_kind_may_have_a_queue_of_its_own(queue: Queue) -> None:
+    urls = {"": queue.url, "move": queue.dead}
+    tasks = SqsTasks(queue.client, urls, queue.slots, queue.now, os.urandom)
+    tasks.push(TASK)
+    tasks.push(Task(ALICE, "move", b"{}", "move"))
+    assert (lying(queue), lying(queue, queue.dead)) == (1, 1)
+    taken = tasks.pull("w", 0, 10, 9)
+    assert sorted(one.task.kind for one in taken) == ["move", "sync"]
+    for one in taken:
+        tasks.extend(one, 20)
+        tasks.later(one, 30)
+    assert (lying(queue), lying(queue, queue.dead)) == (1, 1)
+    queue.at(30)
+    for one in tasks.pull("w", 30, 10, 9):
+        tasks.done(one)
+    assert (lying(queue), lying(queue, queue.dead)) == (0, 0)
+
+
 def test_a_queue_that_is_not_there_is_no_absent_task(queue: Queue) -> None:
-    gone = SqsTasks(queue.client, f"{queue.url}-not", queue.slots, queue.now, lambda size: b"\x02" * size)
+    gone = SqsTasks(
+        queue.client, {"": f"{queue.url}-not"}, queue.slots, queue.now, lambda size: b"\x02" * size
+    )
     for ask in (lambda: gone.push(replace(TASK, dedup="x")), lambda: gone.pull("w", 0, 10)):
         with pytest.raises(BackendError) as caught:
             ask()

@@ -1,4 +1,5 @@
-"""The four front doors under the real functions-framework: what they answer is what the agent's own server answers."""
+"""The four front doors under the real functions-framework and under Lambda's real runtime: what they answer is what the
+agent's own server answers."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from skyswarm.messages.requests import FetchRequest, SubmitRequest, Want
 from skyswarm.messages.statements import Announce, Head
 from skyswarm.usecases import people
 from tests.support.attack import ONE, Agent, Answer, Sybil, Town, ask, call, sealed, signed, town
-from tests.support.doors import Door, doors
+from tests.support.doors import CLOUDS, Door, LambdaDoor, doors
 
 FILE = b"through the door\n" * 100
 
@@ -22,14 +23,14 @@ class Scene:
     """Alice with two doors beside her server, a repository with three, bob who asks."""
 
     def __init__(
-        self, place: Town, opened: list[Door], alice: Agent, bob: Agent, repo: Agent, share: str
+        self, place: Town, opened: list[Door | LambdaDoor], alice: Agent, bob: Agent, repo: Agent, share: str
     ) -> None:
         self.place, self.alice, self.bob, self.repo, self.share = place, alice, bob, repo, share
         self.fetch, self.vouch, self.revoke, self.announce, self.repo_vouch, self.homeless = opened
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+@pytest.fixture(scope="module", params=CLOUDS)
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("doors")
     with town(folder) as place:
         alice, bob = place.agent("alice"), place.agent("bob")
@@ -45,7 +46,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             ("vouch", repo.home, repo.id),
             ("fetch_piece", None, alice.id),
         ]
-        with doors(*wanted, folder=folder) as opened:
+        with doors(*wanted, folder=folder, cloud=request.param) as opened:
             yield Scene(place, opened, alice, bob, repo, share)
 
 
@@ -137,7 +138,7 @@ def test_a_door_takes_post_only(scene: Scene, method: str) -> None:
      ("fetch", "fetch_piece/x y"), ("fetch", "%66etch_piece")],
 )  # fmt: skip
 def test_an_action_that_is_not_this_doors_is_refused(scene: Scene, at: str, path: str) -> None:
-    door: Door = getattr(scene, at)
+    door: Door | LambdaDoor = getattr(scene, at)
     for method in ("POST", "GET"):
         answer = call(method, f"{door.url}/v1/{path}".replace(" ", "%20"))
         assert (answer.status, answer.code) == (404, "SKY-111"), answer.body
@@ -223,5 +224,6 @@ def test_the_doors_said_nothing_unexpected(scene: Scene) -> None:
     """Last: no traceback on their output, no crash in the logs that they share with the agent."""
     for one in (scene.fetch, scene.vouch, scene.revoke, scene.announce, scene.repo_vouch, scene.homeless):
         assert "Traceback" not in one.out.read_text()
+        assert '"event": "crash"' not in one.out.read_text()
     for log in (scene.alice.logged(), scene.repo.logged()):
         assert '"event": "crash"' not in log

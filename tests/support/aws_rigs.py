@@ -86,7 +86,7 @@ class Queue:
         fresh.replace(self._file)
 
     def tasks(self) -> SqsTasks:
-        return SqsTasks(self.client, self.url, self.slots, self.now, os.urandom)
+        return SqsTasks(self.client, {"": self.url}, self.slots, self.now, os.urandom)
 
     def close(self) -> None:
         self.client.delete_queue(QueueUrl=self.url)

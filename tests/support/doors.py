@@ -1,4 +1,4 @@
-"""The front doors as they run in Google's functions-framework: one process each, real requests."""
+"""The front doors in Google's functions-framework and in Lambda's runtime: one process each, real requests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.attack import call
+from tests.support.lambda_runtime import Function, Gateway
 from tests.support.stage import ROOT, free_port, until
 
 
@@ -53,13 +54,37 @@ class Door:
             self.process.wait()
 
 
+class LambdaDoor:
+    """The same, under `awslambdaric` behind a gateway of ours."""
+
+    def __init__(self, name: str, home: Path | None, agent: str, out: Path) -> None:
+        self.name, self.port, self.out = name, free_port(), out
+        self.base = f"http://127.0.0.1:{self.port}"
+        self.url = f"{self.base}/a/{agent}"
+        variables = {} if home is None else {"SKYSWARM_HOME": str(home)}
+        self.function = Function(f"functions.{name}.aws.handler", variables, out)
+        self.gateway = Gateway(self.function, self.port)
+
+    def ready(self) -> None:
+        assert call("GET", f"{self.base}/").status > 0
+
+    def close(self) -> None:
+        self.gateway.close()
+        self.function.close()
+
+
+CLOUDS: dict[str, type[Door] | type[LambdaDoor]] = {"gcp": Door, "aws": LambdaDoor}
+
+
 @contextmanager
-def doors(*wanted: tuple[str, Path | None, str], folder: Path) -> Iterator[list[Door]]:
+def doors(
+    *wanted: tuple[str, Path | None, str], folder: Path, cloud: str = "gcp"
+) -> Iterator[list[Door | LambdaDoor]]:
     """Doors by function, home and agent, started side by side."""
-    made: list[Door] = []
+    made: list[Door | LambdaDoor] = []
     try:
         for number, (name, home, agent) in enumerate(wanted):
-            made.append(Door(name, home, agent, folder / f"door-{number}.txt"))
+            made.append(CLOUDS[cloud](name, home, agent, folder / f"door-{number}.txt"))
         for one in made:
             one.ready()
         yield made

@@ -51,7 +51,7 @@ class Log:
     def write(self, event: str, **fields: object) -> None:
         """One line."""
         now = self._clock()
-        line = _line(now, event, fields)
+        line = as_line(now, event, fields)
         with self._lock:
             (self._spend if event in _ASKED else self._append)(now, line)
 
@@ -60,7 +60,7 @@ class Log:
         if path.startswith("/o/"):
             return
         now = self._clock()
-        line = _line(
+        line = as_line(
             now,
             "request",
             {
@@ -87,7 +87,7 @@ class Log:
 
     def _sum_up(self, now: float) -> None:
         """Say how many requests were left out since the last time."""
-        self._append(now, _line(now, "requests-left-out", {"count": self._left_out}))
+        self._append(now, as_line(now, "requests-left-out", {"count": self._left_out}))
         self._left_out, self._said = 0, now
 
     def _turn(self, now: float) -> None:
@@ -124,7 +124,7 @@ class Log:
                 old.unlink(missing_ok=True)
 
 
-def _line(now: float, event: str, fields: dict[str, object]) -> str:
+def as_line(now: float, event: str, fields: dict[str, object]) -> str:
     """JSON of at most MAX_LINE characters: the texts in it are cut, never the line."""
     for most in _CUTS:
         shown = {name: _cut(name, value, most) for name, value in fields.items()}

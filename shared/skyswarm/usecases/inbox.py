@@ -66,6 +66,17 @@ def look(deps: Deps, agent: str, wish: Wish) -> list[str]:
     return taken
 
 
+def take_up(deps: Deps, agent: str, key: str, wish: Wish) -> Job | None:
+    """What an event says was dropped at `key`; as it is now, for events come late, twice and out of order."""
+    if _ignored(key):
+        return None
+    try:
+        found = deps.storages.open(agent, INBOX).stat(key)
+    except AbsentError:
+        return None  # taken away again
+    return drop(deps, agent, key, found.version, found.size, wish)
+
+
 def drop(deps: Deps, agent: str, key: str, version: str, size: int, wish: Wish) -> Job | None:
     """One dropped file. None: it was looked at before, is not a manifest, or is refused (its status says why)."""
     if size > objects.MAX_ENVELOPE and not key.endswith(JSON):

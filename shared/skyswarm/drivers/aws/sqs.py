@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -77,13 +77,21 @@ class Message:
 
 
 class SqsTasks:
-    """The Tasks port. `wait`: seconds that a `pull` waits for a first message (long polling)."""
+    """The Tasks port. `queues`: URLs by kind of task, '' for all others; so that a function can be given one kind only.
+    `wait`: seconds that a `pull` waits for a first message (long polling)."""
 
     def __init__(
-        self, client: Any, url: str, slots: Slots, clock: Clock, entropy: Entropy, *, wait: int = 0
+        self,
+        client: Any,
+        queues: Mapping[str, str],
+        slots: Slots,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        wait: int = 0,
     ) -> None:
         self._client = client
-        self._url = url
+        self._queues = queues
         self._slots = slots
         self._clock = clock
         self._entropy = entropy
@@ -102,12 +110,18 @@ class SqsTasks:
     ) -> list[Delivery]:
         """As the port says, by the queue's own clock; `now` only says until when it is held. In any order."""
         out: list[Delivery] = []
+        for url in dict.fromkeys(self._queues.values()):
+            self._receive(url, now + lease, min(LONGEST_HOLD, math.ceil(lease)), limit, out)
+        return out
+
+    def _receive(self, url: str, until: float, hidden: int, limit: int, out: list[Delivery]) -> None:
+        """Take from one queue until there are `limit` in `out` or it gives no more."""
         while len(out) < limit:
             with self._asking():
                 reply = self._client.receive_message(
-                    QueueUrl=self._url,
+                    QueueUrl=url,
                     MaxNumberOfMessages=min(AT_ONCE, limit - len(out)),
-                    VisibilityTimeout=min(LONGEST_HOLD, math.ceil(lease)),
+                    VisibilityTimeout=hidden,
                     WaitTimeSeconds=0 if out else self._wait,
                     MessageSystemAttributeNames=[RECEIVED],
                 )
@@ -117,26 +131,25 @@ class SqsTasks:
             for one in found:
                 with suppress(MalformedError):  # it is left, and its alarm is the dead-letter queue's
                     received = int(one["Attributes"][RECEIVED])
-                    delivery = self.take(one["Body"], one["ReceiptHandle"], received, now + lease)
+                    delivery = self.take(one["Body"], one["ReceiptHandle"], received, until)
                     if delivery is not None:
                         out.append(delivery)
-        return out
 
     def extend(self, delivery: Delivery, until: float) -> None:
         hidden = min(LONGEST_HOLD, max(0, math.ceil(until - self._clock())))
         with self._settling():
             self._client.change_message_visibility(
-                QueueUrl=self._url, ReceiptHandle=_parts(delivery)[2], VisibilityTimeout=hidden
+                QueueUrl=self._of(delivery.task), ReceiptHandle=_parts(delivery)[2], VisibilityTimeout=hidden
             )
 
     def done(self, delivery: Delivery) -> None:
-        self._delete(_parts(delivery)[2])
+        self._delete(delivery.task, _parts(delivery)[2])
 
     def later(self, delivery: Delivery, at: float) -> None:
         mark, received, receipt, name = _parts(delivery)
         with suppress(LeaseLostError):  # delivered again: not ours to give back, nor to delete
             self._place(delivery.task, at, name, delivery.attempt, Holder(mark, int(received)))
-            self._delete(receipt)
+            self._delete(delivery.task, receipt)
 
     # ---- also for whoever is handed messages, as a function is -----------------------------------
     def take(self, body: str, receipt: str, received: int, until: float) -> Delivery | None:
@@ -146,11 +159,11 @@ class SqsTasks:
         task = message.task
         if message.due > self._clock():
             self._send(message)
-            self._delete(receipt)
+            self._delete(task, receipt)
             return None
         holder = Holder(message.mark, received)
         if not self._slots.claim(task.agent, message.name, message.token, holder):
-            self._delete(receipt)
+            self._delete(task, receipt)
             return None
         return Delivery(
             task, f"{message.mark} {received} {receipt} {message.name}", message.tries + received, until
@@ -167,11 +180,16 @@ class SqsTasks:
     def _send(self, message: Message) -> None:
         delay = min(LONGEST_DELAY, max(0, math.ceil(message.due - self._clock())))
         with self._asking():
-            self._client.send_message(QueueUrl=self._url, MessageBody=message.dump(), DelaySeconds=delay)
+            self._client.send_message(
+                QueueUrl=self._of(message.task), MessageBody=message.dump(), DelaySeconds=delay
+            )
 
-    def _delete(self, receipt: str) -> None:
+    def _delete(self, task: Task, receipt: str) -> None:
         with self._settling():
-            self._client.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
+            self._client.delete_message(QueueUrl=self._of(task), ReceiptHandle=receipt)
+
+    def _of(self, task: Task) -> str:
+        return self._queues.get(task.kind, self._queues[""])
 
     def _mark(self) -> str:
         return self._entropy(12).hex()

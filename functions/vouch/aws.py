@@ -1,0 +1,7 @@
+"""Amazon's front door of `vouch`: Lambda calls `handler(event, context)`."""
+
+from __future__ import annotations
+
+from skyswarm.edge.lambda_http import door
+
+handler = door("vouch")
