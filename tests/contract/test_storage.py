@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -21,13 +21,10 @@ from skyswarm.errors import (
     TransferStateError,
 )
 from skyswarm.pieces.hasher import verified
-from skyswarm.ports.storage import ANY_VERSION, Storage
-from tests.support.storages import RIGS, Rig, cut, digest_of, read, views
+from skyswarm.ports.storage import ANY_VERSION, Object, Origin, Storage
+from tests.support.storages import RIGS, Rig, Sample, cut, digest_of, read, sample, views
 
-PIECE = 5000
-DATA = random.Random(7).randbytes(3 * PIECE + 17)
-PIECES = cut(DATA, PIECE)
-DIGESTS = [digest_of(piece) for piece in PIECES]
+DATA = random.Random(7).randbytes(15_017)
 
 
 @pytest.fixture(params=sorted(RIGS))
@@ -35,24 +32,14 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
     return RIGS[request.param](tmp_path)
 
 
+@pytest.fixture(name="s")
+def four_parts(rig: Rig) -> Sample:
+    return sample(rig.piece)
+
+
 @pytest.fixture
 def storage(rig: Rig) -> Storage:
     return rig.open()
-
-
-def write(storage: Storage, upload: str, index: int) -> None:
-    storage.part(upload, index, DIGESTS[index], len(PIECES[index]), views(PIECES[index]))
-
-
-def begun(storage: Storage, key: str = "dir/big.bin", token: str = "t1") -> str:
-    return storage.begin(key, len(DATA), PIECE, token)
-
-
-def filled(storage: Storage, key: str = "dir/big.bin", token: str = "t1") -> str:
-    upload = begun(storage, key, token)
-    for index in range(len(PIECES)):
-        write(storage, upload, index)
-    return upload
 
 
 # ---- reading -----------------------------------------------------------------------------------
@@ -79,13 +66,13 @@ def test_a_read_is_pinned_to_its_version(storage: Storage) -> None:
     assert read(storage, "a", new.version, 0, 5) == DATA[::-1][:5]
 
 
-def test_absent_is_absent(storage: Storage) -> None:
+def test_absent_is_absent(storage: Storage, s: Sample) -> None:
     for call in (
         lambda: storage.stat("no/such"),
         lambda: read(storage, "no/such", "v", 0, 1),
         lambda: storage.parts("no such upload"),
-        lambda: storage.part("no such upload", 0, DIGESTS[0], PIECE, views(PIECES[0])),
-        lambda: storage.finish("no such upload", DIGESTS, if_version=None),
+        lambda: storage.part("no such upload", 0, s.digests[0], s.piece, views(s.pieces[0])),
+        lambda: storage.finish("no such upload", s.digests, if_version=None),
     ):
         with pytest.raises(AbsentError):
             call()
@@ -145,22 +132,22 @@ def test_delete(storage: Storage) -> None:
 
 
 # ---- uploads -----------------------------------------------------------------------------------
-def test_an_upload_appears_at_finish_and_never_before(storage: Storage) -> None:
-    upload = filled(storage)
+def test_an_upload_appears_at_finish_and_never_before(storage: Storage, s: Sample) -> None:
+    upload = s.filled(storage)
     assert storage.list("").objects == ()
     with pytest.raises(AbsentError):
         storage.stat("dir/big.bin")
-    made = storage.finish(upload, DIGESTS, if_version=None)
-    assert (made.key, made.size) == ("dir/big.bin", len(DATA))
-    assert read(storage, made.key, made.version, 0, made.size) == DATA
+    made = storage.finish(upload, s.digests, if_version=None)
+    assert (made.key, made.size) == ("dir/big.bin", len(s.data))
+    assert read(storage, made.key, made.version, 0, made.size) == s.data
     assert storage.list("").objects == (made,)
 
 
-def test_parts_in_any_order_and_at_once(rig: Rig) -> None:
-    data = random.Random(3).randbytes(40 * PIECE + 1)
-    pieces = cut(data, PIECE)
+def test_parts_in_any_order_and_at_once(rig: Rig, s: Sample) -> None:
+    data = random.Random(3).randbytes(rig.many * s.piece + 1)
+    pieces = cut(data, s.piece)
     digests = [digest_of(piece) for piece in pieces]
-    upload = rig.open().begin("big", len(data), PIECE, "t")
+    upload = rig.open().begin("big", len(data), s.piece, "t")
     order = list(range(len(pieces))) * 2
     random.Random(4).shuffle(order)
 
@@ -175,166 +162,172 @@ def test_parts_in_any_order_and_at_once(rig: Rig) -> None:
     assert read(rig.open(), "big", made.version, 0, made.size) == data
 
 
-def test_begin_finds_the_upload_again(rig: Rig) -> None:
-    upload = begun(rig.open())
-    write(rig.open(), upload, 1)
-    assert begun(rig.open()) == upload
-    assert begun(rig.open(), token="t2") != upload
+def test_begin_finds_the_upload_again(rig: Rig, s: Sample) -> None:
+    upload = s.begun(rig.open())
+    s.write(rig.open(), upload, 1)
+    assert s.begun(rig.open()) == upload
+    assert s.begun(rig.open(), token="t2") != upload
     assert rig.open().parts(upload) == {1}
 
 
-def test_resume_after_a_crash_between_part_and_finish(rig: Rig) -> None:
-    upload = begun(rig.open())
-    write(rig.open(), upload, 3)
-    write(rig.open(), upload, 0)
+def test_resume_after_a_crash_between_part_and_finish(rig: Rig, s: Sample) -> None:
+    upload = s.begun(rig.open())
+    s.write(rig.open(), upload, 3)
+    s.write(rig.open(), upload, 0)
     again = rig.open()
     assert again.parts(upload) == {0, 3}
     with pytest.raises(TransferStateError):
-        again.finish(upload, DIGESTS, if_version=None)
+        again.finish(upload, s.digests, if_version=None)
     for index in (1, 2):
-        write(again, upload, index)
-    made = again.finish(upload, DIGESTS, if_version=None)
-    assert read(rig.open(), made.key, made.version, 0, made.size) == DATA
+        s.write(again, upload, index)
+    made = again.finish(upload, s.digests, if_version=None)
+    assert read(rig.open(), made.key, made.version, 0, made.size) == s.data
 
 
-def test_finish_is_idempotent(rig: Rig) -> None:
-    upload = filled(rig.open())
-    made = rig.open().finish(upload, DIGESTS, if_version=None)
-    assert rig.open().finish(upload, DIGESTS, if_version=None) == made
+def test_finish_is_idempotent(rig: Rig, s: Sample) -> None:
+    upload = s.filled(rig.open())
+    made = rig.open().finish(upload, s.digests, if_version=None)
+    assert rig.open().finish(upload, s.digests, if_version=None) == made
     with pytest.raises(AbsentError):
         rig.open().parts(upload)
     with pytest.raises(AbsentError):
-        write(rig.open(), upload, 0)
+        s.write(rig.open(), upload, 0)
 
 
-def test_racing_finishers_all_get_the_object(rig: Rig) -> None:
-    upload = filled(rig.open())
+def test_racing_finishers_all_get_the_object(rig: Rig, s: Sample) -> None:
+    upload = s.filled(rig.open())
     start = threading.Barrier(6)
 
     def finish(_: int) -> str:
         mine = rig.open()
         start.wait()
-        return mine.finish(upload, DIGESTS, if_version=None).version
+        return mine.finish(upload, s.digests, if_version=None).version
 
     with ThreadPoolExecutor(6) as pool:
         assert len(set(pool.map(finish, range(6)))) == 1
     now = rig.open().stat("dir/big.bin")
-    assert read(rig.open(), now.key, now.version, 0, now.size) == DATA
+    assert read(rig.open(), now.key, now.version, 0, now.size) == s.data
 
 
-def test_a_conflict_leaves_the_upload_and_the_other_file(storage: Storage) -> None:
-    upload = filled(storage)
+def test_a_conflict_leaves_the_upload_and_the_other_file(storage: Storage, s: Sample) -> None:
+    upload = s.filled(storage)
     other = storage.put("dir/big.bin", b"somebody else's", if_version=None)
     with pytest.raises(ConflictError):
-        storage.finish(upload, DIGESTS, if_version=None)
+        storage.finish(upload, s.digests, if_version=None)
     with pytest.raises(ConflictError):
-        storage.finish(upload, DIGESTS, if_version="another version")
+        storage.finish(upload, s.digests, if_version="another version")
     assert read(storage, other.key, other.version, 0, other.size) == b"somebody else's"
     assert storage.parts(upload) == {0, 1, 2, 3}
-    made = storage.finish(upload, DIGESTS, if_version=other.version)
-    assert read(storage, made.key, made.version, 0, made.size) == DATA
+    made = storage.finish(upload, s.digests, if_version=other.version)
+    assert read(storage, made.key, made.version, 0, made.size) == s.data
 
 
-def test_finish_over_whatever_is_there(storage: Storage) -> None:
+def test_finish_over_whatever_is_there(storage: Storage, s: Sample) -> None:
     storage.put("dir/big.bin", b"old", if_version=None)
-    made = storage.finish(filled(storage), DIGESTS, if_version=ANY_VERSION)
-    assert read(storage, made.key, made.version, 0, made.size) == DATA
-    assert storage.finish(filled(storage, "fresh"), DIGESTS, if_version=ANY_VERSION).size == len(DATA)
+    made = storage.finish(s.filled(storage), s.digests, if_version=ANY_VERSION)
+    assert read(storage, made.key, made.version, 0, made.size) == s.data
+    assert storage.finish(s.filled(storage, "fresh"), s.digests, if_version=ANY_VERSION).size == len(s.data)
 
 
-def test_an_empty_upload(storage: Storage) -> None:
-    upload = storage.begin("empty", 0, PIECE, "t")
+def test_an_empty_upload(storage: Storage, s: Sample) -> None:
+    upload = storage.begin("empty", 0, s.piece, "t")
     assert storage.parts(upload) == frozenset()
     made = storage.finish(upload, [], if_version=None)
     assert made.size == 0
     assert storage.finish(upload, [], if_version=None) == made
 
 
-def test_abort(storage: Storage) -> None:
-    upload = filled(storage)
+def test_abort(storage: Storage, s: Sample) -> None:
+    upload = s.filled(storage)
     storage.abort(upload)
     storage.abort(upload)
     with pytest.raises(AbsentError):
         storage.parts(upload)
     with pytest.raises(AbsentError):
-        storage.finish(upload, DIGESTS, if_version=None)
-    assert storage.parts(begun(storage)) == frozenset()
+        storage.finish(upload, s.digests, if_version=None)
+    assert storage.parts(s.begun(storage)) == frozenset()
 
 
-def test_bytes_that_do_not_verify_never_count(storage: Storage) -> None:
-    upload = begun(storage)
-    bad = bytes(len(PIECES[0]))
+def test_bytes_that_do_not_verify_never_count(storage: Storage, s: Sample) -> None:
+    upload = s.begun(storage)
+    bad = bytes(len(s.pieces[0]))
     with pytest.raises(PieceMismatchError):
-        storage.part(upload, 0, DIGESTS[0], PIECE, verified(views(bad), DIGESTS[0], PIECE))
-    for wrong in (PIECES[0][:-1], PIECES[0] + b"x"):
+        storage.part(upload, 0, s.digests[0], s.piece, verified(views(bad), s.digests[0], s.piece))
+    for wrong in (s.pieces[0][:-1], s.pieces[0] + b"x"):
         with pytest.raises(PieceMismatchError):
-            storage.part(upload, 0, DIGESTS[0], PIECE, views(wrong))
+            storage.part(upload, 0, s.digests[0], s.piece, views(wrong))
     assert storage.parts(upload) == frozenset()
-    write(storage, upload, 0)
+    s.write(storage, upload, 0)
     assert storage.parts(upload) == {0}
 
 
-def test_a_late_liar_cannot_spoil_a_part_that_counts(storage: Storage) -> None:
-    upload = filled(storage)
+def test_a_late_liar_cannot_spoil_a_part_that_counts(storage: Storage, s: Sample) -> None:
+    upload = s.filled(storage)
 
     def lies() -> Iterator[memoryview]:
-        yield memoryview(bytes(PIECE))
+        yield memoryview(bytes(s.piece))
         raise PieceMismatchError("lies")
 
     with suppress(PieceMismatchError):
-        storage.part(upload, 1, DIGESTS[1], PIECE, lies())
-    made = storage.finish(upload, DIGESTS, if_version=None)
-    assert read(storage, made.key, made.version, 0, made.size) == DATA
+        storage.part(upload, 1, s.digests[1], s.piece, lies())
+    made = storage.finish(upload, s.digests, if_version=None)
+    assert read(storage, made.key, made.version, 0, made.size) == s.data
 
 
-def test_finish_wants_the_digests_that_were_written(storage: Storage) -> None:
-    upload = filled(storage)
+def test_finish_wants_the_digests_that_were_written(storage: Storage, s: Sample) -> None:
+    upload = s.filled(storage)
     with pytest.raises(TransferStateError):
-        storage.finish(upload, DIGESTS[:-1], if_version=None)
+        storage.finish(upload, s.digests[:-1], if_version=None)
     with pytest.raises(TransferStateError):
-        storage.finish(upload, [DIGESTS[1], *DIGESTS[1:]], if_version=None)
-    assert storage.finish(upload, DIGESTS, if_version=None).size == len(DATA)
+        storage.finish(upload, [s.digests[1], *s.digests[1:]], if_version=None)
+    assert storage.finish(upload, s.digests, if_version=None).size == len(s.data)
 
 
 # ---- provider copy -----------------------------------------------------------------------------
-def test_copy_proves_what_it_copied(rig: Rig) -> None:
-    origin = rig.open("origin").put("src/a.bin", b"head" + DATA, if_version=None)
+def test_copy_proves_what_it_copied_or_leaves_nothing(rig: Rig, s: Sample) -> None:
+    made = rig.open("origin").put("src/a.bin", b"head" + s.data, if_version=None)
+    origin = Origin("origin", "src/a.bin", made.version)
     sink = rig.open()
-    upload = begun(sink)
-    for index, piece in enumerate(PIECES):
-        proof = sink.copy(
-            upload,
-            index,
-            "origin",
-            "src/a.bin",
-            origin.version,
-            4 + index * PIECE,
-            DIGESTS[index],
-            len(piece),
-        )
-        assert proof == hashlib.sha256(piece).digest()
-    made = sink.finish(upload, DIGESTS, if_version=None)
-    assert read(sink, made.key, made.version, 0, made.size) == DATA
+    upload = s.begun(sink)
+    for index, piece in enumerate(s.pieces):
+        proof = sink.copy(upload, index, origin, 4 + index * s.piece, s.digests[index], len(piece))
+        assert proof == (hashlib.sha256(piece).digest() if rig.proves_copies else None)
+    assert sink.parts(upload) == (frozenset(range(4)) if rig.proves_copies else frozenset())
+    for index in () if rig.proves_copies else range(4):  # the caller relays
+        s.write(sink, upload, index)
+    made = sink.finish(upload, s.digests, if_version=None)
+    assert read(sink, made.key, made.version, 0, made.size) == s.data
 
 
-def test_copy_of_other_bytes_never_counts(rig: Rig) -> None:
-    origin = rig.open("origin").put("a", DATA, if_version=None)
+def test_copy_of_other_bytes_never_counts(rig: Rig, s: Sample) -> None:
+    made = rig.open("origin").put("a", s.data, if_version=None)
     sink = rig.open()
-    upload = begun(sink)
-    with pytest.raises(PieceMismatchError):
-        sink.copy(upload, 0, "origin", "a", origin.version, 1, DIGESTS[0], PIECE)
+    upload = s.begun(sink)
+
+    def copied(origin: Origin, offset: int) -> bytes | None:
+        return sink.copy(upload, 0, origin, offset, s.digests[0], s.piece)
+
     with pytest.raises(SourceChangedError):
-        sink.copy(upload, 0, "origin", "a", "another version", 0, DIGESTS[0], PIECE)
+        copied(Origin("origin", "a", "another version"), 0)
     with pytest.raises(AbsentError):
-        sink.copy(upload, 0, "origin", "b", origin.version, 0, DIGESTS[0], PIECE)
+        copied(Origin("origin", "b", made.version), 0)
+    if rig.proves_copies:
+        with pytest.raises(PieceMismatchError):
+            copied(Origin("origin", "a", made.version), 1)
+    else:
+        assert copied(Origin("origin", "a", made.version), 1) is None
     assert sink.parts(upload) == frozenset()
+    if rig.replaces_parts:
+        s.write(sink, upload, 0)
+        assert sink.parts(upload) == {0}
 
 
-def test_copy_from_a_storage_that_is_not_here(rig: Rig) -> None:
+@pytest.mark.parametrize("origin", [Origin("nowhere", "a", "v"), Origin("", "a", "v", "elsewhere", "b", "c")])
+def test_copy_from_a_storage_that_is_not_here(rig: Rig, s: Sample, origin: Origin) -> None:
     storage = rig.open()
-    upload = begun(storage)
+    upload = s.begun(storage)
     with pytest.raises(ForbiddenError):
-        storage.copy(upload, 0, "nowhere", "a", "v", 0, DIGESTS[0], PIECE)
+        storage.copy(upload, 0, origin, 0, s.digests[0], s.piece)
 
 
 # ---- listing -----------------------------------------------------------------------------------
@@ -353,20 +346,24 @@ def test_listing_is_complete_in_key_order_and_paged(rig: Rig, limit: int) -> Non
         token = page.next
         if token is None:
             break
-    assert seen == [made[key] for key in sorted(keys, key=str.encode)]
+    assert in_order(rig, seen) == [made[key] for key in sorted(keys, key=str.encode)]
 
 
-def test_listing_below_a_prefix(storage: Storage) -> None:
+def in_order(rig: Rig, objects: Iterable[Object]) -> list[Object]:
+    return list(objects) if rig.ordered else sorted(objects, key=lambda one: one.key.encode())
+
+
+def test_listing_below_a_prefix(rig: Rig, storage: Storage) -> None:
     keys = [key for key in KEYS if key != "a"]
     for key in keys:
         storage.put(key, b"", if_version=None)
     for prefix in ("", "a", "a/", "a/c", "a/c/d", "b/", "b/é", "nothing", "nothing/at/all", "z/n"):
-        found = [entry.key for entry in storage.list(prefix).objects]
+        found = [entry.key for entry in in_order(rig, storage.list(prefix).objects)]
         assert found == sorted((key for key in keys if key.startswith(prefix)), key=str.encode), prefix
 
 
-def test_uploads_are_never_listed(storage: Storage) -> None:
-    filled(storage)
+def test_uploads_are_never_listed(storage: Storage, s: Sample) -> None:
+    s.filled(storage)
     storage.put("x", b"", if_version=None)
     listing = storage.list("")
     assert [entry.key for entry in listing.objects] == ["x"]

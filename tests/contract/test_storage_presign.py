@@ -1,4 +1,4 @@
-"""Presigned URLs of every storage, read by a plain HTTP client that knows nothing of us."""
+"""Presigned URLs of the storages that we answer for ourselves, read by a plain HTTP client that knows nothing of us."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from skyswarm.edge.objects import serve_object
 from skyswarm.ports.storage import ANY_VERSION
 from tests.support.served import exchange, serving
-from tests.support.storages import RIGS, Rig
+from tests.support.storages import SERVED, Rig
 
 DATA = random.Random(9).randbytes(70_000)
 KEY = "dir/a b+c%20d~ü#?&=.html"
@@ -28,10 +28,10 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(params=sorted(RIGS))
+@pytest.fixture(params=sorted(SERVED))
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """A storage whose URLs are served, with DATA under KEY and a clock that the test moves."""
-    made = RIGS[request.param](tmp_path)
+    made = SERVED[request.param](tmp_path)
     made.now = Clock()
     with serving(lambda asked: serve_object(made.open, made.presigner(), asked)) as server:
         made.base = f"{server.url}/a/{'a' * 64}"

@@ -9,8 +9,8 @@ Hidden upload state never shows in `list`, never under a final key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from skyswarm.pieces.digest import PieceDigest
@@ -21,13 +21,18 @@ ANY_VERSION = "*"
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One object as its storage lists it. `size` in bytes, `modified` in Unix seconds."""
+    """One object: two are equal when key, size and version are.
+
+    `size` in bytes, `modified` in Unix seconds (0.0: not said here). `stat` also gives media type and metadata where
+    the storage keeps them; a listing need not, and what a write returns need not repeat them.
+    """
 
     key: str
     size: int
     version: str
-    modified: float = 0.0
-    media_type: str | None = None
+    modified: float = field(default=0.0, compare=False)
+    media_type: str | None = field(default=None, compare=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,20 @@ class Grant:
     expires: int
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a provider copy reads: an object of this user's `storage` (as in the Storages port), or, when that is
+    empty, one that a provider holds for somebody else: its `kind` (as Storage.kind), `container` (bucket), `owner`
+    (account) and `key` there."""
+
+    storage: str
+    key: str
+    version: str
+    kind: str = ""
+    container: str = ""
+    owner: str = ""
+
+
 class Source(Protocol):
     """A storage read from."""
 
@@ -66,14 +85,16 @@ class Source(Protocol):
         """Exactly `length` bytes from `offset`, in chunks that are valid only until the next one is asked for.
 
         SourceChangedError when the object is no longer at `version` (before or while reading), or ends before that.
+        A storage that keeps old versions gives that version's bytes instead.
         """
         ...
 
     def presign(self, key: str, version: str, ttl: int) -> Grant:
         """A URL for `ttl` seconds. Pure computation: no call to the storage, no check that the object is there.
 
-        Reading it later than `expires` gives 403; when the object is no longer at `version`, 412. UnsafePathError:
-        it would be longer than any receiver takes.
+        `expires` may be earlier than asked, never later than the signer's own credentials. Reading it later gives 403;
+        when the object is no longer at `version`, 412 to our Fetcher (other clients may get bytes of another version,
+        which fail their hashes). UnsafePathError: it would be longer than any receiver takes.
         """
         ...
 
@@ -86,8 +107,18 @@ class Sink(Protocol):
         version; ANY_VERSION: always. ConflictError when the condition fails, or something else is in the way."""
         ...
 
-    def begin(self, key: str, size: int, piece_size: int, token: str) -> str:
+    def begin(
+        self,
+        key: str,
+        size: int,
+        piece_size: int,
+        token: str,
+        *,
+        media_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
         """Start, or find again, the upload known by `token` (any string; idempotent). Returns the upload id.
+        The object gets `media_type` and `metadata` where the storage keeps such.
 
         StorageFullError when it is known now that `size` bytes will not fit.
         """
@@ -119,17 +150,9 @@ class Sink(Protocol):
         ...
 
     def copy(
-        self,
-        upload: str,
-        index: int,
-        source: str,
-        key: str,
-        version: str,
-        offset: int,
-        digest: PieceDigest,
-        length: int,
+        self, upload: str, index: int, origin: Origin, offset: int, digest: PieceDigest, length: int
     ) -> bytes | None:
-        """Provider copy of one piece from the storage named `source` (as in the Storages port), no byte through us.
+        """Provider copy of one piece of `origin`, from `offset` on, no byte through us.
 
         Returns the SHA-256 that the provider computed of the copied bytes, or None when it proves nothing (the
         caller then relays). The part counts as present only when the proof is equal to `digest`

@@ -31,7 +31,7 @@ from skyswarm.pieces.digest import PieceDigest, unpack_all
 from skyswarm.pieces.hasher import verified
 from skyswarm.pieces.size import piece_span
 from skyswarm.ports.records import Batch, HeldFile
-from skyswarm.ports.storage import ANY_VERSION, Storage
+from skyswarm.ports.storage import ANY_VERSION, Origin, Storage
 from skyswarm.usecases import jobs
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.entries import conflict, entries, packed
@@ -216,9 +216,8 @@ class Mover:
         """Provider copy from a storage of this user, proven by the provider's SHA-256; False: relay instead."""
         for row in self.own_rows(entry):
             try:
-                proof = self.sink.copy(
-                    upload, index, row.storage, row.key, row.version, offset, digest, length
-                )
+                origin = Origin(row.storage, row.key, row.version)
+                proof = self.sink.copy(upload, index, origin, offset, digest, length)
             except (ForbiddenError, AbsentError, SourceChangedError, PieceMismatchError, UnavailableError):
                 continue
             if proof == digest.sha256:

@@ -289,7 +289,8 @@ def cut(deps: Deps, agent: str, job: Job, manifest: Manifest, number: int, page:
         if deps.transfers.batch(agent, job.id, next_number) is None:  # else planned before: it has its upload
             token = f"{job.id}/{number}/{index}"
             try:
-                upload = storage.begin(destination(job, manifest, entry), entry.size, size, token)
+                key = destination(job, manifest, entry)
+                upload = storage.begin(key, entry.size, size, token, media_type=entry.media_type)
             except ConflictError as error:
                 why = DestinationConflictError(error.message, advice="Choose another destination.")
                 unfit.append((entry.path.text, why))

@@ -14,6 +14,7 @@ from skyswarm.drivers.local.home import Home
 from skyswarm.drivers.local.storages import LocalStorages
 from skyswarm.drivers.storages.presign import Presigner
 from skyswarm.errors import AbsentError
+from skyswarm.ports.storage import Origin
 from tests.support.storages import AGENT, SECRET, digest_of, read
 
 
@@ -69,7 +70,7 @@ def test_a_storage_added_by_another_process_is_there_at_once(
 
     sink = storages.open(AGENT, "home")
     upload = sink.begin("sea", 4, 4, "t")
-    sink.copy(upload, 0, "photos", "sea", made.version, 0, digest_of(b"blue"), 4)
+    sink.copy(upload, 0, Origin("photos", "sea", made.version), 0, digest_of(b"blue"), 4)
     copied = sink.finish(upload, [digest_of(b"blue")], if_version=None)
     assert read(sink, "sea", copied.version, 0, 4) == b"blue"
 

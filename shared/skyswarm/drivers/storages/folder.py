@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from skyswarm.errors import (
     TransferStateError,
 )
 from skyswarm.pieces.digest import PieceDigest
-from skyswarm.ports.storage import Grant, Listing, Object
+from skyswarm.ports.storage import Grant, Listing, Object, Origin
 
 _WALKS = 8
 _COPY = 8 << 20
@@ -132,7 +132,17 @@ class FolderStorage:
         self._publisher.delete(parts_of(key))
 
     # ---- Sink: uploads -------------------------------------------------------------------------
-    def begin(self, key: str, size: int, piece_size: int, token: str) -> str:
+    def begin(
+        self,
+        key: str,
+        size: int,
+        piece_size: int,
+        token: str,
+        *,
+        media_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        del media_type, metadata  # a folder keeps none
         name = UploadName.make(token, key, size, piece_size)
         # A file in the way of a folder is better known now than after all bytes have come.
         try:
@@ -182,31 +192,25 @@ class FolderStorage:
             self._uploads.remove(UploadName.parse(upload))
 
     def copy(
-        self,
-        upload: str,
-        index: int,
-        source: str,
-        key: str,
-        version: str,
-        offset: int,
-        digest: PieceDigest,
-        length: int,
+        self, upload: str, index: int, origin: Origin, offset: int, digest: PieceDigest, length: int
     ) -> bytes | None:
         """Shares blocks where the file system can (btrfs, XFS), else the kernel copies. The proof is computed here,
         from the bytes of the destination."""
-        origin = self if source == self._name else self._siblings(source)
-        if not isinstance(origin, FolderStorage):
-            raise ForbiddenError(f"{self._name} cannot copy from {source}")
+        other = self if origin.storage == self._name else origin.storage and self._siblings(origin.storage)
+        if not isinstance(other, FolderStorage):
+            raise ForbiddenError(f"{self._name} cannot copy from {origin.storage or origin.kind}")
 
         def fill(fd: int, at: int) -> None:
-            behind, _ = origin.open_at(key, version)
+            behind, _ = other.open_at(origin.key, origin.version)
             try:
                 _copy_range(behind, offset, fd, at, length)
-                _still(behind, key, version)
+                _still(behind, origin.key, origin.version)
             finally:
                 os.close(behind)
             if hash_range(fd, at, length) != digest.sha256:
-                raise PieceMismatchError(f"piece {index} copied from {source} is not the one of the manifest")
+                raise PieceMismatchError(
+                    f"piece {index} copied from {origin.storage} is not the one of the manifest"
+                )
 
         self._write(upload, index, digest, length, fill)
         return digest.sha256

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from skyswarm.drivers.storages.keys import parts_of
@@ -24,7 +24,7 @@ from skyswarm.errors import (
     TransferStateError,
 )
 from skyswarm.pieces.digest import PieceDigest
-from skyswarm.ports.storage import ANY_VERSION, Grant, Listing, Object
+from skyswarm.ports.storage import ANY_VERSION, Grant, Listing, Object, Origin
 from skyswarm.ports.system import Clock
 
 _CHUNK = 1 << 18
@@ -35,6 +35,8 @@ class _Upload:
     key: str
     size: int
     piece_size: int
+    media_type: str | None
+    metadata: Mapping[str, str]
     parts: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)  # index -> (sha256, data)
     finished: bool = False
 
@@ -116,7 +118,16 @@ class MemoryStorage:
         with self._lock:
             return self._publish(key, bytes(data), if_version, media_type)
 
-    def begin(self, key: str, size: int, piece_size: int, token: str) -> str:
+    def begin(
+        self,
+        key: str,
+        size: int,
+        piece_size: int,
+        token: str,
+        *,
+        media_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
         parts_of(key)
         with self._lock:
             name = (token, key, size, piece_size)
@@ -127,7 +138,7 @@ class MemoryStorage:
                 raise StorageFullError(f"{size} bytes do not fit into {self._name}")
             self._counter += 1
             upload = self._tokens[name] = str(self._counter)
-            self._uploads[upload] = _Upload(key, size, piece_size)
+            self._uploads[upload] = _Upload(key, size, piece_size, media_type, dict(metadata or {}))
             return upload
 
     def part(
@@ -160,7 +171,7 @@ class MemoryStorage:
             data = b"".join(found.parts[index][1] for index in range(len(digests)) if not missing)
             if missing or len(data) != found.size:
                 raise TransferStateError(f"{len(missing)} parts of {found.key} are not there yet")
-            made = self._publish(found.key, data, if_version, None)
+            made = self._publish(found.key, data, if_version, found.media_type, found.metadata)
             found.finished, found.parts = True, {}
             return made
 
@@ -170,23 +181,18 @@ class MemoryStorage:
                 del self._uploads[upload]
 
     def copy(
-        self,
-        upload: str,
-        index: int,
-        source: str,
-        key: str,
-        version: str,
-        offset: int,
-        digest: PieceDigest,
-        length: int,
+        self, upload: str, index: int, origin: Origin, offset: int, digest: PieceDigest, length: int
     ) -> bytes | None:
-        origin = self._siblings(source)
-        if not isinstance(origin, MemoryStorage):
-            raise ForbiddenError(f"{self._name} cannot copy from {source}")
-        data = b"".join(bytes(chunk) for chunk in origin.chunks(key, version, offset, length))
+        other = origin.storage and self._siblings(origin.storage)
+        if not isinstance(other, MemoryStorage):
+            raise ForbiddenError(f"{self._name} cannot copy from {origin.storage or origin.kind}")
+        chunks = other.chunks(origin.key, origin.version, offset, length)
+        data = b"".join(bytes(chunk) for chunk in chunks)
         proof = hashlib.sha256(data).digest()
         if proof != digest.sha256:
-            raise PieceMismatchError(f"piece {index} copied from {source} is not the one of the manifest")
+            raise PieceMismatchError(
+                f"piece {index} copied from {origin.storage} is not the one of the manifest"
+            )
         self.part(upload, index, digest, length, [memoryview(data)])
         return proof
 
@@ -205,13 +211,20 @@ class MemoryStorage:
     def _used(self) -> int:
         return sum(len(data) for _, data in self._objects.values())
 
-    def _publish(self, key: str, data: bytes, if_version: str | None, media_type: str | None) -> Object:
+    def _publish(
+        self,
+        key: str,
+        data: bytes,
+        if_version: str | None,
+        media_type: str | None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Object:
         current = self._objects.get(key)
         if if_version != ANY_VERSION and (current[0].version if current else None) != if_version:
             raise ConflictError(f"{key} is not at the expected version")
         if self._used() + len(data) - (len(current[1]) if current else 0) > self._capacity:
             raise StorageFullError(f"{len(data)} bytes do not fit into {self._name}")
         self._counter += 1
-        made = Object(key, len(data), f"m{self._counter}", self._clock(), media_type)
+        made = Object(key, len(data), f"m{self._counter}", self._clock(), media_type, metadata or {})
         self._objects[key] = (made, data)
         return made
