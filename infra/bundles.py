@@ -42,6 +42,7 @@ KEPT = ROOT / "dist" / "bundles"
 LOCK = ROOT / "requirements-dev.lock"
 SOURCES = (ROOT / "shared", ROOT)
 OWN = ("skyswarm", "functions")
+TRIES = 3
 EPOCH = (1980, 1, 1, 0, 0, 0)
 ENVIRONMENT = "Run `make env-deploy` first: it brings uv, Node and the rest."
 
@@ -103,7 +104,7 @@ def source_of(module: str) -> Path | None:
 
 
 @cache
-def _imported(path: Path) -> tuple[str, ...]:
+def _imported(path: Path) -> tuple[str, ...]:  # forgotten when a file has changed meanwhile
     return tuple(_names(ast.parse(path.read_bytes(), str(path))))
 
 
@@ -252,13 +253,18 @@ def compile_all(folder: Path, target: Target) -> None:
 # ---- 4: the zip ------------------------------------------------------------------------------
 def build(rows: Sequence[Row], target: Target = LAMBDA, into: Path = KEPT) -> list[Bundle]:
     """The zips of these functions, those that are not there yet built anew. BundleError."""
-    found = [_named(row, target, into) for row in rows]
-    wanted = [(row, bundle) for row, bundle in zip(rows, found, strict=True) if not bundle.path.exists()]
-    if wanted:
-        into.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as name:
-            _build(wanted, target, Path(name))
-    return found
+    into.mkdir(parents=True, exist_ok=True)
+    for _ in range(TRIES):
+        found = [_named(row, target, into) for row in rows]
+        wanted = [(row, bundle) for row, bundle in zip(rows, found, strict=True) if not bundle.path.exists()]
+        with tempfile.TemporaryDirectory(dir=into, prefix=".") as name:
+            made = _build(wanted, target, Path(name)) if wanted else {}
+            if found == [_named(row, target, into) for row in rows]:
+                for path, half in made.items():
+                    half.replace(path)
+                return found
+        _imported.cache_clear()
+    raise BundleError("the sources change while bundles are built from them")
 
 
 def _named(row: Row, target: Target, into: Path) -> Bundle:
@@ -273,8 +279,12 @@ def _named(row: Row, target: Target, into: Path) -> Bundle:
     return Bundle(row.name, into / f"{target.name}-{row.name}-{digest[:16]}.zip", digest, complete)
 
 
-def _build(wanted: Sequence[tuple[Row, Bundle]], target: Target, stage: Path) -> None:
-    """All sources are compiled in one go: starting the compiler is most of its time."""
+def _build(wanted: Sequence[tuple[Row, Bundle]], target: Target, folder: Path) -> dict[Path, Path]:
+    """Where each zip belongs → where it is made. All sources are compiled in one go: starting the compiler is most of
+    its time."""
+    stage = folder / "stage"
+    stage.mkdir()
+    made = {}
     contents: list[tuple[Bundle, dict[str, Path]]] = []
     for row, bundle in wanted:
         placed = {f"own/{place}": path for place, path in own_files(row).items()}
@@ -294,19 +304,19 @@ def _build(wanted: Sequence[tuple[Row, Bundle]], target: Target, stage: Path) ->
             if path.suffix == ".py":
                 compiled = path.parent / "__pycache__" / f"{path.stem}.{target.tag}.pyc"
                 files[str(Path(place).parent / "__pycache__" / compiled.name)] = compiled
-        _zip(bundle.path, files)
+        made[bundle.path] = folder / bundle.path.name
+        _zip(made[bundle.path], files)
+    return made
 
 
 def _zip(path: Path, files: dict[str, Path]) -> None:
-    half = path.with_suffix(f".{os.getpid()}")
-    with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for place in sorted(files):
             info = zipfile.ZipInfo(place, EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.create_system = 3
             info.external_attr = (0o100755 if ".so" in place else 0o100644) << 16
             archive.writestr(info, files[place].read_bytes())
-    half.replace(path)
 
 
 def _sha(*parts: str) -> str:

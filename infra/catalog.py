@@ -1,7 +1,8 @@
 """Every function of Skyswarm, one row each: what starts it, what it may touch, what it weighs.
 
-Law: standard library only, and no word of any one cloud: `infra/aws` and `infra/gcp` translate these rows, `bundles.py`
-packs by them. What a function may touch is said here and nowhere else; a permission that no row names does not exist.
+Law: standard library only, and no word of any one cloud but the names of packages: `infra/aws` and `infra/gcp`
+translate these rows, `bundles.py` packs by them. What a function may touch is said here and nowhere else; a permission
+that no row names does not exist.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ def main() -> None:
         sys.exit(str(error))
     deploy(app, "agent", settings.name, settings, bundles)
     deploy(app, "repository", settings.repository, settings, bundles)
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    if not settings.parameters:  # the same resources, which are checked as they are deployed
+        Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aws_cdk import Annotations, App, Aws, CfnOutput, CfnResource, DefaultStackSynthesizer, Stack, Tags, Token
+from aws_cdk import Annotations, App, Aws, CfnOutput, CfnResource, DefaultStackSynthesizer, Stack, Tags
 
 from infra.aws import lambdas
 from infra.aws.acknowledged import acknowledge
@@ -36,10 +36,11 @@ def deploy(app: App, role: Role, name: str, settings: Settings, bundles: Mapping
     )
     name = Aws.STACK_NAME if settings.parameters else name
     Tags.of(stack).add("skyswarm", name)
-    parameters = Parameters(stack, role, settings.parameters)
+    parameters = Parameters(stack, role, settings)
     stores = make_stores(stack, role)
     api = make_api(stack)
-    variables = lambdas.environment(name, role, stores, api.attr_api_endpoint)
+    url = parameters.url(api.attr_api_endpoint)
+    variables = lambdas.environment(name, role, stores, url)
     made = {
         row.name: lambdas.make(stack, row, role, stores, bundles[row.name], variables, settings, parameters)
         for row in CATALOG
@@ -47,10 +48,10 @@ def deploy(app: App, role: Role, name: str, settings: Settings, bundles: Mapping
     }
     open_doors(stack, api, (one for one in made.values() if one.row.is_door), role, parameters)
     _start(stack, made, stores, parameters)
-    agent = _setup(stack, made["setup"], name, role, api.attr_api_endpoint, parameters)
+    agent = _setup(stack, made["setup"], name, role, url, parameters)
     dead = {f"{key.title()}Dead": pair.dead for key, pair in stores.queues.items()} | {"Lost": stores.lost}
     make_alarms(stack, parameters, dead)
-    _tell(stack, stores, api.attr_api_endpoint, agent)
+    _tell(stack, stores, url, agent)
     missing = [row.name for row in CATALOG if role in row.roles and not bundles[row.name].complete]
     if missing:
         Annotations.of(stack).add_info(f"no handler is written yet for {', '.join(missing)}")
@@ -68,8 +69,7 @@ def _start(stack: Stack, made: Mapping[str, Made], stores: Stores, parameters: P
         elif one.row.trigger == "tasks":
             lambdas.from_queue(stack, one, stores.queues["tasks"].main.attr_arn, TASKS_AT_ONCE)
         elif one.row.trigger == "moves":
-            at_once = Token.as_number(parameters.moves_at_once.value)
-            lambdas.from_queue(stack, one, stores.queues["moves"].main.attr_arn, at_once)
+            lambdas.from_queue(stack, one, stores.queues["moves"].main.attr_arn, parameters.moves_at_once)
             lambdas.reserve(one, parameters.is_reserved, parameters.move_reserved.value_as_string)
     lost_policy(stack, stores, rules)
 
@@ -96,7 +96,7 @@ def _setup(stack: Stack, setup: Made, name: str, role: Role, url: str, parameter
 
 def _tell(stack: Stack, stores: Stores, url: str, agent: str) -> None:
     outputs = {"AgentId": agent, "Url": url, "Endpoint": f"{url}/a/{agent}", "Table": stores.table.ref}
-    outputs["Keys"] = stores.secret.ref
+    outputs["Keys"] = stores.secret.attr_id
     outputs |= {f"{key.title()}Bucket": bucket.ref for key, bucket in stores.buckets.items()}
     outputs |= {f"{key.title()}Queue": pair.main.ref for key, pair in stores.queues.items()}
     outputs |= {f"{key.title()}DeadQueue": pair.dead.ref for key, pair in stores.queues.items()}

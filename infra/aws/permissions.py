@@ -52,7 +52,7 @@ def _granted(need: Need, stores: Stores, storages: tuple[str, ...]) -> list[iam.
     def queue(name: str) -> list[str]:
         return [stores.queues[name].main.attr_arn]
 
-    table, secret = [stores.table.attr_arn], [stores.secret.ref]
+    table, secret = [stores.table.attr_arn], [stores.secret.attr_id]
     list_inbox: dict[str, object] = {"StringLike": {"s3:prefix": INBOX}}
     granted: dict[Need, Callable[[], list[iam.PolicyStatement]]] = {
         "records read": lambda: [_allow("RecordsRead", "dynamodb", READ_RECORDS, table)],
