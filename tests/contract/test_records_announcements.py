@@ -78,6 +78,18 @@ def test_the_broom_takes_the_expired_and_nothing_else(rig: Rig) -> None:
     assert rig.announcements.of(BOB, "issuer", now=0) == [BASE]
 
 
+def test_the_broom_knows_a_renewal_from_what_it_renews(rig: Rig) -> None:
+    for expires in (100, 500):
+        assert rig.announcements.put(ALICE, replace(BASE, serial=expires, expires=expires))
+    for now in (200, 300):
+        assert rig.announcements.sweep(ALICE, now) == 0
+    assert len(rig.announcements.find(ALICE, "look-1", now=300)) == 1
+    assert rig.announcements.put(ALICE, replace(BASE, serial=600, expires=400))
+    assert rig.announcements.sweep(ALICE, now=399) == 0
+    assert rig.announcements.sweep(ALICE, now=400) == 1
+    assert rig.announcements.of(ALICE, "issuer", now=0) == []
+
+
 def test_agents_never_meet(rig: Rig) -> None:
     rig.announcements.put(ALICE, BASE)
     assert rig.announcements.find(BOB, "look-1", now=0) == []

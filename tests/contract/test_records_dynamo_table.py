@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ from skyswarm.ports.records import (
     Tally,
     Transfer,
 )
+from tests.support.dynamo_proxy import Answer, Forward
 from tests.support.dynamo_rigs import Wired, wired
 from tests.support.emulators import ministack, moto
 from tests.support.record_rigs import ALICE, BOB, Rig
@@ -195,13 +195,32 @@ def test_what_a_transaction_has_written_of_its_parts_is_enough_to_keep_the_promi
     hidden = [item for item in wire.items() if "#iss#" in item["pk"]["S"]]
     assert len(hidden) == 1
     wire.client.delete_item(TableName=wire.table, Key={"pk": hidden[0]["pk"], "sk": hidden[0]["sk"]})
-    back = threading.Timer(0.2, lambda: wire.client.put_item(TableName=wire.table, Item=hidden[0]))
-    back.start()
+
+    def back(body: bytes, forward: Forward) -> Answer:
+        wire.client.put_item(TableName=wire.table, Item=hidden[0])
+        return forward(body)
+
+    wire.proxy.next("TransactWriteItems", back)
     with pytest.raises(ConflictError):
         wire.rig.statements.extend(ALICE, replace(mine, id="other"))
-    back.join()
     assert [row.id for row in wire.rig.statements.of(ALICE, "me")] == ["mine"]
     assert wire.rig.statements.count(ALICE) == 1
+
+
+def test_a_row_that_is_just_being_committed_is_not_added_twice(wire: Wired) -> None:
+    """As above; it is the position of the first that every call gives."""
+    row = StatementRow("x", "i", 0, "vouch", b"e", 1.0)
+    assert wire.rig.statements.append(ALICE, [row]) == [0]
+    (hidden,) = [item for item in wire.items() if "#iss#" in item["pk"]["S"]]
+    wire.client.delete_item(TableName=wire.table, Key={"pk": hidden["pk"], "sk": hidden["sk"]})
+
+    def back(body: bytes, forward: Forward) -> Answer:
+        wire.client.put_item(TableName=wire.table, Item=hidden)
+        return forward(body)
+
+    wire.proxy.next("TransactWriteItems", back)
+    assert wire.rig.statements.append(ALICE, [replace(row, id="y", seq=1), row]) == [1, 0]
+    assert [one.id for one in wire.rig.statements.after(ALICE, 0, 10)] == ["x", "y"]
 
 
 def test_a_batch_whose_plan_is_just_being_written_comes_later(wire: Wired) -> None:

@@ -135,7 +135,7 @@ def test_a_throttle_is_an_error_that_may_be_tried_again(first: Wired, kind: str)
 
 def test_a_throttle_that_passes_is_nobodys_trouble(first: Wired) -> None:
     first.proxy.next("PutItem", refuse(THROTTLES[0]))
-    assert first.patient.nonces.use(ALICE, "n", 100, 50)
+    assert first.fresh().nonces.use(ALICE, "n", 100, 50)
 
 
 def test_what_is_not_allowed_is_said_to_be(first: Wired) -> None:

@@ -79,6 +79,17 @@ def test_batches_are_added_once_and_counted_once(rig: Rig) -> None:
     rig.transfers.add(ALICE, "t1", [])
 
 
+def test_of_batches_planned_again_only_those_are_added_that_are_new(rig: Rig) -> None:
+    rig.transfers.add(ALICE, "t1", batches(2, "g", 3))
+    rig.transfers.lease(ALICE, "t1", 3, "w", 0, 10)
+    rig.transfers.finish(ALICE, "t1", 3, "w", Tally(), {})
+    rig.transfers.add(ALICE, "t1", [*batches(8, "g"), *batches(8, "other")])
+    assert [one.number for one in rig.transfers.undone(ALICE, "t1")] == [0, 1, 2, 4, 5, 6, 7]
+    assert rig.transfers.tally(ALICE, "t1") == Tally(batches=8, done=1)
+    assert rig.transfers.tally(ALICE, "t1", "g") == Tally(batches=8, done=1)
+    assert rig.transfers.tally(ALICE, "t1", "other") == Tally()
+
+
 def test_a_new_batch_is_undone_and_free_whatever_was_given(rig: Rig) -> None:
     rig.transfers.add(ALICE, "t1", [Batch(0, "g", b"p", True, "someone", 1e9, 5, b"kept")])
     assert rig.transfers.batch(ALICE, "t1", 0) == Batch(0, "g", b"p", progress_json=b"kept")

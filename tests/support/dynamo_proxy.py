@@ -67,7 +67,7 @@ def leave(some: int) -> Fate:
 
 
 class DynamoProxy:
-    """Listens at `url` until `close`."""
+    """Listens at `url` as long as the process lives."""
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target).netloc
@@ -113,9 +113,11 @@ class DynamoProxy:
         """Fates that have met no request yet."""
         return sum(len(fates) for fates in self._fates.values())
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def reset(self) -> None:
+        """Nothing happens to requests from now on."""
+        with self._lock:
+            self._fates.clear()
+            self.asked.clear()
 
     def _answer(self, headers: dict[str, str], body: bytes) -> Answer:
         operation = headers["X-Amz-Target"].partition(".")[2]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from skyswarm.drivers.aws.dynamo import records
@@ -27,19 +28,24 @@ class Wired:
     proxy: DynamoProxy
     client: Any
     table: str
+    server: Emulator
 
     def items(self) -> list[dict[str, Any]]:
         """All there are in the table, as they are on the wire."""
         pages = self.client.get_paginator("scan").paginate(TableName=self.table)
         return [item for page in pages for item in page["Items"]]
 
+    def fresh(self) -> Rig:
+        """Patient ports of a client that nobody else has: one that was throttled stays slow for a while."""
+        client = _session(self.proxy.url, self.server).client("dynamodb")
+        return dynamo_rig(records.Table(client, self.table))
+
 
 @contextmanager
 def wired(server: Emulator) -> Iterator[Wired]:
-    proxy, name = DynamoProxy(server.url), unique("wired")
-    straight = Session(REGION, server.url, server.key, server.secret)
+    proxy, straight, session = _lines(server)
+    name = unique("wired")
     create_table(straight, name)
-    session = Session(REGION, proxy.url, server.key, server.secret)
     once = {"retries": {"mode": "standard", "total_max_attempts": 1}}
     try:
         yield Wired(
@@ -48,10 +54,22 @@ def wired(server: Emulator) -> Iterator[Wired]:
             proxy,
             straight.client("dynamodb"),
             name,
+            server,
         )
     finally:
         straight.client("dynamodb").delete_table(TableName=name)
-        proxy.close()
+        proxy.reset()
+
+
+@cache
+def _lines(server: Emulator) -> tuple[DynamoProxy, Session, Session]:
+    """A proxy, and the clients before and behind it: they take a while to make, so there is one of each."""
+    proxy = DynamoProxy(server.url)
+    return proxy, _session(server.url, server), _session(proxy.url, server)
+
+
+def _session(url: str, server: Emulator) -> Session:
+    return Session(REGION, url, server.key, server.secret)
 
 
 @dataclass

@@ -58,14 +58,16 @@ class DynamoAnnouncements:
         condition = "#revision = :old" if revision else "attribute_not_exists(#pk)"
         read: dict[str, Value] = {"old": revision} if revision else {}
         put = table.putting(key, _values(row, revision + 1), condition, **read)
-        if revision and not drop and not add:
+        # The broom's entry names an end that is never later than the true one: a later end need not be told.
+        sooner = old is None or row.expires < old["expires"]
+        if not (sooner or drop or add):
             return self._done_alone(put)
         entry = table.putting(_swept(agent, key), {"expires": row.expires, "item": key.pk, "part": row.part})
         looks = [table.putting(_look(agent, one, key), {"item": key.pk, "part": row.part}) for one in add]
         return self._done(
             [
                 put,
-                *([] if revision else [entry]),
+                *([entry] if sooner else []),
                 *looks,
                 *(table.deleting(_look(agent, one, key)) for one in drop),
             ]
@@ -101,26 +103,23 @@ class DynamoAnnouncements:
     def sweep(self, agent: str, now: float) -> int:
         dropped = 0
         for entry in list(self._table.query(pk(agent, "sweep"))):
-            # The entry says when it was to expire once; a renewal does not write it anew.
             if entry["expires"] <= now:
-                dropped += self._drop(agent, Key(entry["pk"], entry["sk"]), _named(entry), now)
+                dropped += self._drop(agent, entry, now)
         return dropped
 
-    def _drop(self, agent: str, entry: Key, key: Key, now: float) -> int:
-        table = self._table
+    def _drop(self, agent: str, entry: Item, now: float) -> int:
+        table, key, place = self._table, _named(entry), Key(entry["pk"], entry["sk"])
         item = table.get(key)
         if item is None:
             return 0
         if item["expires"] > now:
-            # Gone with what it stands for, it must not come back.
-            change = table.updating(
-                entry, "SET #expires = :expires", "attribute_exists(#pk)", expires=item["expires"]
-            )
-            self._done_alone(change)
+            change, only = "SET #expires = :later", "#expires = :seen"
+            later = table.updating(place, change, only, later=item["expires"], seen=entry["expires"])
+            self._done_alone(later)  # unless it is another one by now, or gone with what it stood for
             return 0
         writes = [
             table.deleting(key, "#revision = :old", old=item["revision"]),
-            table.deleting(entry),
+            table.deleting(place),
             *(table.deleting(_look(agent, one, key)) for one in set(item["lookups"])),
         ]
         return int(self._done(writes))
