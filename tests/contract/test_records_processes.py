@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skyswarm.ports.records import Batch, Tally
+from skyswarm.ports.records import Batch, StatementRow, Tally
 from skyswarm.ports.work import Task
 from tests.support.racing import child, race_processes
 from tests.support.record_child import ROUNDS
@@ -30,6 +30,15 @@ def test_processes_that_open_a_new_store_at_once_find_one(kind: str, tmp_path: P
     rig = SHARED_RIGS[kind](tmp_path)
     assert [one.seq for one in rig.statements.after(ALICE, 0, 100)] == list(range(ROUNDS))
     rig.close()
+
+
+def test_one_process_extends_beside_what_is_void(shared_rig: Shared) -> None:
+    rig, store = shared_rig
+    for seq in range(ROUNDS):
+        for name in ("one", "other"):
+            rig.statements.append(ALICE, [StatementRow(f"{seq} {name}", "me", seq, "vouch", b"", 0.0)])
+    assert sorted(itertools.chain(*compete(store, "beside"))) == list(range(ROUNDS))
+    assert rig.statements.count(ALICE) == 3 * ROUNDS
 
 
 def test_one_process_uses_a_nonce(shared_rig: Shared) -> None:

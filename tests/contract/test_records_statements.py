@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -80,6 +81,30 @@ def test_extend_sees_what_append_brought(rig: Rig) -> None:
     with pytest.raises(ConflictError):
         rig.statements.extend(ALICE, row("mine", seq=3))
     assert rig.statements.extend(ALICE, row("brought", seq=3)) == 0
+
+
+def test_extend_goes_beside_exactly_those_that_are_known_to_be_void(rig: Rig) -> None:
+    rig.statements.append(ALICE, [row("one", seq=3), row("other", seq=3), row("else", issuer="j", seq=3)])
+    for wrong in [(), ("one",), ("one", "other", "third"), ("one", "else")]:
+        with pytest.raises(ConflictError):
+            rig.statements.extend(ALICE, row("mine", seq=3), wrong)
+    assert rig.statements.extend(ALICE, row("mine", seq=3), ("other", "one")) == 3
+    assert twice(rig.statements, "extend", ALICE, row("mine", seq=3), ("other", "one")) == 3
+    with pytest.raises(ConflictError):
+        rig.statements.extend(ALICE, row("late", seq=3), ("one", "other"))
+    with pytest.raises(ConflictError):  # what was void must still be there
+        rig.statements.extend(ALICE, row("next", seq=4), ("gone",))
+    assert rig.statements.extend(ALICE, row("next", seq=4)) == 4
+
+
+def test_one_of_many_racing_processes_extends_beside_what_is_void(rig: Rig) -> None:
+    for seq in range(5):
+        rig.statements.append(ALICE, [row(f"a{seq}", seq=seq), row(f"b{seq}", seq=seq)])
+        void = (f"a{seq}", f"b{seq}")
+        mine = [row(f"{seq}.{number}", seq=seq) for number in range(8)]
+        results = race([partial(rig.statements.extend, ALICE, one, void) for one in mine])
+        assert [one for one in results if not isinstance(one, ConflictError)] == [3 * seq + 2]
+    assert rig.statements.count(ALICE) == 15
 
 
 def test_after_goes_on_page_by_page(rig: Rig) -> None:

@@ -136,7 +136,10 @@ def _keys(runtime: Runtime) -> Iterator[Finding]:
             "Make a new one: skyswarm init",
         )
     elif standing.equivocation is not None:
-        yield Finding("fail", "keys", standing.equivocation.error().message, "skyswarm rotate-key mends it.")
+        fix = (
+            "Make a new one: skyswarm init" if standing.equivocation.rank else "skyswarm rotate-key mends it."
+        )
+        yield Finding("fail", "keys", standing.equivocation.error().message, fix)
     elif standing.key != current:
         yield Finding(
             "fail",

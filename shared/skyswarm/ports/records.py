@@ -10,7 +10,7 @@ Values called `*_json` or `envelope` are opaque bytes to the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,9 +37,10 @@ class Statements(Protocol):
         one id: a copy with a worthless signature must never keep the true one out. One call is one atomic step."""
         ...
 
-    def extend(self, agent: str, row: StatementRow) -> int:
-        """Add a statement of one of *our own* chains: ConflictError when another one has that (issuer, seq).
-        Two processes of one agent can therefore never equivocate."""
+    def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
+        """Add a statement of one of *our own* chains: ConflictError unless the ids that have its (issuer, seq) are
+        exactly those of `beside`, which the caller knows to be void; a row whose id is there already is added as
+        `append` would. Two processes of one agent can therefore never equivocate."""
         ...
 
     def after(self, agent: str, position: int, limit: int) -> list[StatementRow]:

@@ -141,8 +141,16 @@ def distrust(
     return signed
 
 
+def disputed(deps: Deps, agent: str) -> int | None:
+    """The number from which on the agent's own statements contradict each other; None: they do not."""
+    with viewing(deps, agent) as view:
+        state = view.key_state(agent)
+    return state.equivocation.seq if state is not None and state.equivocation is not None else None
+
+
 def rotate(deps: Deps, agent: str) -> Signed:
-    """Replace the signing key by the pre-committed one.
+    """Replace the signing key by the pre-committed one. It also mends a contradiction in the agent's own chain:
+    whatever stands from the first disputed number on, signed by whomever, is void then.
 
     The statement is stored first and names the key after the next, which the key store has made already; so a crash
     before the store's own step is mended by `mend_rotation`, and never leaves an agent without its key.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from skyswarm.drivers.local.database import Database
 from skyswarm.errors import ConflictError
@@ -30,14 +30,17 @@ class SqliteStatements:
         with self._database.write(durable=True) as connection:
             return [_add(connection, agent, row) for row in rows]
 
-    def extend(self, agent: str, row: StatementRow) -> int:
+    def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
         with self._database.write(durable=True) as connection:
-            known = connection.execute(
-                "SELECT id FROM statements WHERE agent = ? AND issuer = ? AND seq = ?",
-                (agent, row.issuer, row.seq),
-            ).fetchall()
-            if known and (row.id,) not in known:
-                raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
+            known = {
+                one
+                for (one,) in connection.execute(
+                    "SELECT id FROM statements WHERE agent = ? AND issuer = ? AND seq = ?",
+                    (agent, row.issuer, row.seq),
+                )
+            }
+            if row.id not in known and known != set(beside):
+                raise ConflictError(f"other statements than expected have number {row.seq} of {row.issuer}")
             return _add(connection, agent, row)
 
     def after(self, agent: str, position: int, limit: int) -> list[StatementRow]:

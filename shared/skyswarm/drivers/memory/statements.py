@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from skyswarm.errors import ConflictError
@@ -43,14 +43,14 @@ class MemoryStatements:
             log = self._logs[agent]
             return [log.add(row) for row in rows]
 
-    def extend(self, agent: str, row: StatementRow) -> int:
+    def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
         with self._lock:
             log = self._logs[agent]
             chain = log.chains[row.issuer]
             place = bisect.bisect_left(chain, (row.seq, -1))
             known = {log.rows[position].id for seq, position in chain[place:] if seq == row.seq}
-            if known and row.id not in known:
-                raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
+            if row.id not in known and known != set(beside):
+                raise ConflictError(f"other statements than expected have number {row.seq} of {row.issuer}")
             return log.add(row)
 
     def after(self, agent: str, position: int, limit: int) -> list[StatementRow]:
