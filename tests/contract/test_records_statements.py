@@ -48,6 +48,18 @@ def test_two_envelopes_of_one_statement_are_both_kept(rig: Rig) -> None:
     assert rig.statements.extend(ALICE, true) == 1
 
 
+def test_once_takes_no_second_envelope_of_an_id(rig: Rig) -> None:
+    first, second = row("x", seq=0), replace(row("x", seq=0), envelope=b"other signatures")
+    assert rig.statements.append(ALICE, [row("w"), first, second], once=True) == [0, 1, 1]
+    assert rig.statements.append(ALICE, [second, row("y", seq=1), row("y", seq=1)], once=True) == [1, 2, 2]
+    assert rig.statements.append(BOB, [second], once=True) == [0], "of another agent"
+    assert rig.statements.append(ALICE, [second]) == [3]
+    assert rig.statements.append(ALICE, [second], once=True) == [1]
+    envelopes = [replace(row("z", seq=2), envelope=b"%d" % number) for number in range(8)]
+    calls = [partial(rig.statements.append, ALICE, [one], once=True) for one in envelopes]
+    assert race(calls) == [[4]] * 8 and rig.statements.count(ALICE) == 5
+
+
 def test_a_worthless_copy_keeps_no_statement_out_of_our_own_chain(rig: Rig) -> None:
     forged, true = replace(row("x", seq=0), envelope=b"worthless"), row("x", seq=0)
     rig.statements.append(ALICE, [forged])

@@ -31,10 +31,11 @@ class StatementRow:
 class Statements(Protocol):
     """An append-only set of statements, numbered in the order of acceptance. Nothing is ever changed or removed."""
 
-    def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
+    def append(self, agent: str, rows: Sequence[StatementRow], *, once: bool = False) -> list[int]:
         """Add those whose (id, envelope) is new; returns each row's position (an old one's is its first). Two
         statements with one (issuer, seq) are both kept: the pair is a proof of equivocation. So are two envelopes of
-        one id: a copy with a worthless signature must never keep the true one out. One call is one atomic step."""
+        one id: a copy with a worthless signature must never keep the true one out. `once`, for rows whose signatures
+        were verified: no id that is there, in whatever envelope, is added again. One call is one atomic step."""
         ...
 
     def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:

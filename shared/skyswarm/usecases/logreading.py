@@ -87,12 +87,12 @@ def pull(deps: Deps, agent: str, url: str) -> Pulled:
     for _ in range(PAGES):
         if frontier.size >= size:
             break
-        page = _page(deps, agent, repo, frontier.size, size)
+        ids, page = _page(deps, agent, repo, frontier.size, size)
         mine = _count_mine(deps, agent, page, mine)
-        repos.keep_ids(deps, agent, repo.id, frontier.size, list(page))
+        repos.keep_ids(deps, agent, repo.id, frontier.size, ids)
         start = frontier.size
-        frontier = frontier.append(tlog.leaf_hash(entry_of(one)) for one in page)
-        rows += len(page)
+        frontier = frontier.append(tlog.leaf_hash(entry_of(one)) for one in ids)
+        rows += len(ids)
         _advance(deps, agent, repo.id, start, frontier, mine)
     if frontier.size < size:
         return Pulled(rows, more=True)
@@ -208,23 +208,27 @@ def read_chain(deps: Deps, agent: str, repo: Repo, issuer: str, timeout: float |
         seq = page.next
 
 
-def _page(deps: Deps, agent: str, repo: Repo, start: int, size: int) -> dict[str, StatementRow | None]:
-    """Read and store one page of the log: the ids in order, each with its row (None: not a statement known here)."""
+def _page(
+    deps: Deps, agent: str, repo: Repo, start: int, size: int
+) -> tuple[list[str], dict[str, StatementRow | None]]:
+    """Read and store one page of the log: the ids in order, and the row of each (None: not a statement known here).
+
+    An id may stand there twice, in two envelopes: two processes of the repository took it at once. Both are entries.
+    """
     body = wire.get(deps, f"{repo.url}/v1/statements?after={start}&limit={MAX_PAGE}")
     try:
         envelopes = StatementsPage.parse(body).statements[: size - start]
         ids = [hashlib.sha256(Envelope.parse(one, MAX_PAYLOAD).payload).hexdigest() for one in envelopes]
     except InputError as error:
         raise RepositoryError(f"the statements of {repo.url} make no sense: {error.message}") from error
-    if not envelopes or len(set(ids)) != len(ids):
+    if not envelopes:
         raise RepositoryError(
             f"{repo.url} signed {size} statements, but does not serve number {start} and after"
         )
     now = deps.clock()
-    page = {one: _row(envelope, now) for one, envelope in zip(ids, envelopes, strict=True)}
-    rows = [row for row in page.values() if row is not None]
-    stored = keep(deps, agent, rows)
-    return {one: row if one in stored else None for one, row in page.items()}
+    read = [_row(envelope, now) for envelope in envelopes]
+    stored = keep(deps, agent, [row for row in read if row is not None])
+    return ids, {one: row if one in stored else None for one, row in zip(ids, read, strict=True)}
 
 
 def _row(envelope: bytes, now: float) -> StatementRow | None:

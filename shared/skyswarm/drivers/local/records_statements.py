@@ -26,9 +26,9 @@ class SqliteStatements:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
+    def append(self, agent: str, rows: Sequence[StatementRow], *, once: bool = False) -> list[int]:
         with self._database.write(durable=True) as connection:
-            return [_add(connection, agent, row) for row in rows]
+            return [_add(connection, agent, row, once) for row in rows]
 
     def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
         with self._database.write(durable=True) as connection:
@@ -68,10 +68,10 @@ def _next(connection: sqlite3.Connection, agent: str) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def _add(connection: sqlite3.Connection, agent: str, row: StatementRow) -> int:
+def _add(connection: sqlite3.Connection, agent: str, row: StatementRow, once: bool = False) -> int:
     old = connection.execute(
-        "SELECT position FROM statements WHERE agent = ? AND id = ? AND envelope = ?",
-        (agent, row.id, row.envelope),
+        "SELECT position FROM statements WHERE agent = ? AND id = ? AND (? OR envelope = ?) ORDER BY position",
+        (agent, row.id, once, row.envelope),
     ).fetchone()
     if old is not None:
         return int(old[0])

@@ -19,12 +19,14 @@ from skyswarm.ports.records import AnnounceRow, StatementRow
 class _Log:
     rows: list[StatementRow] = field(default_factory=list)
     places: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
     chains: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, row: StatementRow) -> int:
-        position = self.places.get((row.id, row.envelope))
+    def add(self, row: StatementRow, once: bool = False) -> int:
+        position = self.first.get(row.id) if once else self.places.get((row.id, row.envelope))
         if position is None:
             position = len(self.rows)
+            self.first.setdefault(row.id, position)
             self.rows.append(replace(row, position=position))
             self.places[row.id, row.envelope] = position
             bisect.insort(self.chains[row.issuer], (row.seq, position))
@@ -38,10 +40,10 @@ class MemoryStatements:
         self._lock = threading.Lock()
         self._logs: dict[str, _Log] = defaultdict(_Log)
 
-    def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
+    def append(self, agent: str, rows: Sequence[StatementRow], *, once: bool = False) -> list[int]:
         with self._lock:
             log = self._logs[agent]
-            return [log.add(row) for row in rows]
+            return [log.add(row, once) for row in rows]
 
     def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
         with self._lock:
