@@ -21,6 +21,7 @@ from skyswarm.errors import (
     SignatureError,
 )
 from skyswarm.messages.dsse import Envelope
+from skyswarm.messages.fields import from_b64url
 from skyswarm.messages.note import COSIGNATURE, MAX_NOTE, Checkpoint, NoteKey, SignedNote
 from skyswarm.messages.repository import MAX_PAGE, StatementsPage
 from skyswarm.messages.statements import MAX_PAYLOAD, Announce, parse_signed
@@ -89,18 +90,17 @@ def pull(deps: Deps, agent: str, url: str) -> Pulled:
             break
         ids, page = _page(deps, agent, repo, frontier.size, size)
         mine = _count_mine(deps, agent, page, mine)
-        repos.keep_ids(deps, agent, repo.id, frontier.size, ids)
-        start = frontier.size
-        frontier = frontier.append(tlog.leaf_hash(entry_of(one)) for one in ids)
-        rows += len(ids)
+        start, frontier = frontier, frontier.append(tlog.leaf_hash(entry_of(one)) for one in ids)
         _advance(deps, agent, repo.id, start, frontier, mine)
+        repos.keep_ids(deps, agent, repo.id, start.size, ids, frontier)
+        rows += len(ids)
     if frontier.size < size:
         return Pulled(rows, more=True)
     if frontier.root() != tip.checkpoint.root:
         caught = ForkError(f"the statements that {repo.url} serves are not those of its signed log")
         repos.change(deps, agent, repo.id, State.restarted)
         return Pulled(rows, alarms=(repos.alarm(deps, agent, repo.id, caught, before.note, tip.note),))
-    after = repos.change(deps, agent, repo.id, lambda now: now.verified(frontier, mine, tip.note, tip.time))
+    after = _read_whole(deps, agent, repo.id, frontier, mine, tip)
     return Pulled(rows, alarms=_omission(deps, agent, repo, after))
 
 
@@ -254,13 +254,30 @@ def _count_mine(deps: Deps, agent: str, page: dict[str, StatementRow | None], mi
     return count, head
 
 
-def _advance(deps: Deps, agent: str, repo: str, start: int, frontier: Frontier, mine: Mine) -> None:
+def _advance(deps: Deps, agent: str, repo: str, start: Frontier, frontier: Frontier, mine: Mine) -> None:
+    """Claim the page between the two for this process: only then are its ids kept."""
+
     def decide(now: State) -> State:
-        if now.progress()[0].size != start:
+        if now.progress()[0] != start:
             raise ConflictError("another process of this agent reads this log now")
         return now.at(frontier, mine)
 
     repos.change(deps, agent, repo, decide)
+
+
+def _read_whole(deps: Deps, agent: str, repo: str, frontier: Frontier, mine: Mine, tip: Tip) -> State:
+    """Take what was read for the log that `tip` states, once the ids that are kept are the ones that give its root."""
+
+    def decide(now: State) -> State:
+        if now.progress()[0] != frontier:
+            raise ConflictError("another process of this agent reads this log now")
+        known = Frontier.load(now.size, from_b64url(now.frontier))
+        new = repos.kept_ids(deps, agent, repo, now.size, frontier.size)
+        if known.append(tlog.leaf_hash(entry_of(one)) for _, one in new) != frontier:
+            raise repos.start_over(deps, agent, repo, frontier)
+        return now.verified(frontier, mine, tip.note, tip.time)
+
+    return repos.change(deps, agent, repo, decide)
 
 
 def _omission(deps: Deps, agent: str, repo: Repo, held: State) -> tuple[RepositoryError, ...]:
