@@ -22,6 +22,7 @@ from skyswarm.errors import (
 )
 from skyswarm.messages.dsse import Envelope
 from skyswarm.messages.fields import from_b64url
+from skyswarm.messages.httpsig import MAX_SKEW
 from skyswarm.messages.note import COSIGNATURE, MAX_NOTE, Checkpoint, NoteKey, SignedNote
 from skyswarm.messages.repository import MAX_PAGE, StatementsPage
 from skyswarm.messages.statements import MAX_PAYLOAD, Announce, parse_signed
@@ -281,8 +282,9 @@ def _read_whole(deps: Deps, agent: str, repo: str, frontier: Frontier, mine: Min
 
 
 def _omission(deps: Deps, agent: str, repo: Repo, held: State) -> tuple[RepositoryError, ...]:
-    """The alarm when what the repository took from us is not in a log that it signed later than promised."""
-    if held.pushed <= held.mine or held.time <= held.pushed_at + PROMISE:
+    """The alarm when what the repository took from us is not in a log that it signed later than promised: by its own
+    clock, which may be ahead of ours."""
+    if held.pushed <= held.mine or held.time <= held.pushed_at + PROMISE + MAX_SKEW:
         return ()
     error = OmissionError(
         f"{repo.url} took our statements up to number {held.pushed - 1}, but its log has only {held.mine} of them",
