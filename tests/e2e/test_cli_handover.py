@@ -75,3 +75,21 @@ def test_what_is_resumed_while_nobody_serves_does_not_move_by_itself(tmp_path: P
         "No process serves this home: nothing moves until `skyswarm serve` or "
         f"`skyswarm resume {transfer}` runs.\n"
     )
+
+
+def test_options_of_serve_are_kept_once_it_has_started_and_not_before(tmp_path: Path, link: str) -> None:
+    was = said(tmp_path, "whoami")["endpoint"]
+    with served(tmp_path, "--home", "alice", "serve") as alice:
+        port = alice["url"].rpartition(":")[2]
+        assert "SKY-703" in command(tmp_path, "--home", "bob", "serve", "--port", port, code=None).err
+        assert said(tmp_path, "whoami")["endpoint"] == was
+    other = str(free_port())
+    with (
+        served(tmp_path, "--home", "alice", "serve", "--port", other) as alice,
+        served(tmp_path, "--home", "bob", "serve", "--port", str(free_port())),
+    ):
+        assert alice["url"].endswith(f":{other}")
+        moved = link.replace(f":{port}/", f":{other}/")
+        # The URLs of her pieces lead to the new port, too.
+        assert said(tmp_path, "get", moved, "home:/")["state"] == "done"
+    assert said(tmp_path, "whoami")["endpoint"] != was

@@ -69,7 +69,7 @@ class Runtime:
         # An agent that the internet reaches must not be sent into the network it stands in.
         policy = policy or AddressPolicy(allow_private=not _public(self.config.public_url))
         limits = limits or read_limits(home.path)
-        self.presigner = Presigner(home.presign_secret(), self.base_url, clock)
+        self.presigner = Presigner(home.presign_secret(), lambda: self.base_url, clock)
         self.storages = LocalStorages(home, self.presigner)
         self.tasks = SqliteTasks(self.database)
         self.transfers = SqliteTransfers(self.database)
