@@ -286,9 +286,13 @@ def _omission(deps: Deps, agent: str, repo: Repo, held: State) -> tuple[Reposito
     clock, which may be ahead of ours."""
     if held.pushed <= held.mine or held.time <= held.pushed_at + PROMISE + MAX_SKEW:
         return ()
+    with replayed(deps, agent, agent) as (line, _):
+        owed = [node.id for node in line.accepted[held.pushed - 1 : held.pushed]] == [held.pushed_head]
+    repos.change(deps, agent, repo.id, lambda now: replace(now, pushed=now.mine, pushed_head=now.mine_head))
+    if not owed:  # replaced since by a recovery or a rotation of ours: `push` counts again, nobody is accused
+        return ()
     error = OmissionError(
         f"{repo.url} took our statements up to number {held.pushed - 1}, but its log has only {held.mine} of them",
         advice="Use at least one other repository; they are handed in again.",
     )
-    repos.change(deps, agent, repo.id, lambda now: replace(now, pushed=now.mine))
     return (repos.alarm(deps, agent, repo.id, error, held.note),)

@@ -91,8 +91,8 @@ def known(deps: Deps, agent: str) -> tuple[Repo, ...]:
 class State:
     """Of one log. `note`: the newest checkpoint that checked out, cosigned at `time` (Unix s); `size` and `root` (hex)
     are its own. `mine`: how many statements of our own chain the log provably holds, `mine_head` the id of the last of
-    them. `pushed`: how many it took, at `pushed_at`. `alarm`: what it was first caught at, never cleared by itself;
-    `error`: why the last try failed.
+    them. `pushed`: how many it took, at `pushed_at`, `pushed_head` the id of the last of them. `alarm`: what it was
+    first caught at, never cleared by itself; `error`: why the last try failed.
     """
 
     size: int = 0
@@ -108,6 +108,7 @@ class State:
     mine_head: str = ""
     pushed: int = 0
     pushed_at: int = 0
+    pushed_head: str = ""
     failures: int = 0
     retry_at: int = 0
     error: dict[str, str] | None = None
