@@ -49,13 +49,19 @@ def rotate(folder: Path) -> Callable[[], Any]:
     return lambda: keys.rotate(ALICE, made.current_public)
 
 
+def found(path: Path) -> Home:
+    """A home of CONFIG."""
+    with Home.founding(path) as home:
+        home.complete(CONFIG)
+    return home
+
+
 def create(folder: Path) -> Callable[[], Any]:
-    return lambda: Home.create(folder / "home").save(CONFIG)
+    return lambda: found(folder / "home")
 
 
 def change(folder: Path) -> Callable[[], Any]:
-    home = Home.create(folder / "home")
-    home.save(CONFIG)
+    home = found(folder / "home")
     return lambda: home.change(lambda old: Config("renamed", old.agent))
 
 

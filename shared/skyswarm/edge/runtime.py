@@ -162,10 +162,9 @@ def create(
 ) -> tuple[Runtime, str | None]:
     """Make a home with a new identity. Returns the runtime, and the recovery key's text to be shown once.
 
-    Keys and inception are stored under the id before the settings name it: a crash leaves a home that `create` takes
-    again.
+    Of several at once one makes it, the others get the SetupError that there is an agent already. Keys and inception
+    are stored under the id before the settings name it: a crash leaves a home that `create` takes again.
     """
-    home = Home.create(path, entropy)
     prepared = prepare(entropy)
     commitments: tuple[str, ...] = ()
     text = None
@@ -174,22 +173,25 @@ def create(
         commitments = (commitment(public),)
     born = Inception(did_key(prepared.current_public), commitment(prepared.next_public), commitments)
     signed = parse_signed(seal(payload_type("inception"), born.payload(), prepared.current).dump())
-    FileKeys(home.keys, entropy).adopt(prepared, born.id)
-    database = Database(home.database)
-    SqliteStatements(database).append(born.id, [row_of(signed, clock())])
-    database.close()
-    home.save(
-        Config(
-            name=name,
-            agent=born.id,
-            host=host,
-            port=port,
-            public_url=public_url,
-            storages=MappingProxyType({"home": StorageConfig("folder", "storage")}),
-            role=role,
-            fsync=fsync,
-        )
+    config = Config(
+        name=name,
+        agent=born.id,
+        host=host,
+        port=port,
+        public_url=public_url,
+        storages=MappingProxyType({"home": StorageConfig("folder", "storage")}),
+        role=role,
+        fsync=fsync,
     )
+    config.dump()  # what is wrong in it is said before anything is made
+    with Home.founding(path, entropy) as home:
+        FileKeys(home.keys, entropy).adopt(prepared, born.id)
+        database = Database(home.database)
+        try:
+            SqliteStatements(database).append(born.id, [row_of(signed, clock())])
+        finally:
+            database.close()
+        home.complete(config)
     return Runtime(home, clock=clock, entropy=entropy), text
 
 
