@@ -38,3 +38,7 @@ class Limits:
     status_every: float = 1.0
     vouch_days: int = 30
     failures_kept: int = 100
+    log_bytes_per_day: int = 256 * 1024 * 1024
+    """Read of one repository's log in a day (UTC); what is beyond that waits."""
+    log_bytes: int = 4 * 1024 * 1024 * 1024
+    """Read of one repository's log in all."""

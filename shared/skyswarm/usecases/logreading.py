@@ -29,8 +29,8 @@ from skyswarm.messages.statements import MAX_PAYLOAD, Announce, parse_signed
 from skyswarm.ports.records import StatementRow
 from skyswarm.trust import tlog
 from skyswarm.trust.tlog import Frontier
-from skyswarm.usecases import repos, wire
-from skyswarm.usecases.chains import keep, replayed, store_genuine
+from skyswarm.usecases import intake, repos, wire
+from skyswarm.usecases.chains import keep, replayed
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.loghead import HEAD, entry_of, origin_of
 from skyswarm.usecases.repos import Mine, Repo, State, parse_repo
@@ -67,7 +67,8 @@ class Tip:
 def pull(deps: Deps, agent: str, url: str) -> Pulled:
     """Read what is new in a repository's log, and check that it is the old log continued.
 
-    Being caught (RollbackError, ForkError, OmissionError) is returned and kept with its proof. Raises
+    Being caught (RollbackError, ForkError, OmissionError) is returned and kept with its proof. What is beyond the room
+    that a repository has (`intake.py`) waits, and its State says so. Raises
     RepositoryUnreachableError, RepositoryError (it answers nonsense or is frozen), SignatureError, ConflictError
     (another process of this agent reads the same log now).
     """
@@ -87,7 +88,7 @@ def pull(deps: Deps, agent: str, url: str) -> Pulled:
     frontier, mine = before.progress()
     rows = 0
     for _ in range(PAGES):
-        if frontier.size >= size:
+        if frontier.size >= size or _is_full(deps, agent, repo.id):
             break
         ids, page = _page(deps, agent, repo, frontier.size, size)
         mine = _count_mine(deps, agent, page, mine)
@@ -96,7 +97,7 @@ def pull(deps: Deps, agent: str, url: str) -> Pulled:
         repos.keep_ids(deps, agent, repo.id, start.size, ids, frontier)
         rows += len(ids)
     if frontier.size < size:
-        return Pulled(rows, more=True)
+        return Pulled(rows, more=repos.state(deps, agent, repo.id).full is None)
     if frontier.root() != tip.checkpoint.root:
         caught = ForkError(f"the statements that {repo.url} serves are not those of its signed log")
         repos.change(deps, agent, repo.id, State.restarted)
@@ -156,6 +157,9 @@ def _tip(deps: Deps, agent: str, repo: Repo) -> Tip:
     except InputError as error:
         raise RepositoryError(f"the checkpoint of {repo.url} makes no sense: {error.message}") from error
     if tip is None:
+        no_room = intake.full(deps, agent, repo.id)
+        if no_room is not None:  # for its newest key
+            raise no_room
         raise SignatureError(
             f"the checkpoint of {repo.url} is not signed by the key of {repo.id[:12]}",
             advice="Somebody else answers at this address, or the repository lost its key.",
@@ -203,7 +207,7 @@ def read_chain(deps: Deps, agent: str, repo: Repo, issuer: str, timeout: float |
             raise RepositoryError(f"the statements of {repo.url} make no sense: {error.message}") from error
         if any(row.issuer != issuer for row in brought):
             raise RepositoryError(f"{repo.url} answers with the statements of others")
-        stored = store_genuine(deps, agent, brought)
+        stored = intake.genuine(deps, agent, repo.id, brought)
         if not stored or page.next >= page.count or page.next <= seq or deps.clock() >= end:
             return
         seq = page.next
@@ -226,10 +230,19 @@ def _page(
         raise RepositoryError(
             f"{repo.url} signed {size} statements, but does not serve number {start} and after"
         )
+    intake.count(deps, agent, repo.id, sum(map(len, envelopes)))
     now = deps.clock()
     read = [_row(envelope, now) for envelope in envelopes]
     stored = keep(deps, agent, [row for row in read if row is not None])
     return ids, {one: row if one in stored else None for one, row in zip(ids, read, strict=True)}
+
+
+def _is_full(deps: Deps, agent: str, repo: str) -> bool:
+    """Whether nothing more of this log is read now; its State says why."""
+    error = intake.full(deps, agent, repo)
+    why = None if error is None else error.to_json()
+    repos.change(deps, agent, repo, lambda now: replace(now, full=why))
+    return why is not None
 
 
 def _row(envelope: bytes, now: float) -> StatementRow | None:

@@ -17,9 +17,9 @@ from skyswarm.errors import InputError, MalformedError, RepositoryUnreachableErr
 from skyswarm.messages.fields import ID, b64url
 from skyswarm.messages.repository import AnnounceRequest, LookupReply
 from skyswarm.messages.statements import Announce, Signed, parse_signed
+from skyswarm.usecases import intake, wire
 from skyswarm.usecases import repos as known
-from skyswarm.usecases import wire
-from skyswarm.usecases.chains import replayed, store_genuine
+from skyswarm.usecases.chains import replayed
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.logreading import read_chain
 from skyswarm.usecases.repos import Repo, parse_repo
@@ -166,7 +166,7 @@ def _checked(deps: Deps, agent: str, repo: Repo, key: str, row: AnnounceRequest,
     if not isinstance(event, Announce) or key not in event.lookups or event.exp <= deps.clock():
         raise MalformedError("not an announcement of this share, or expired")
     brought = [row_of(parse_signed(one), deps.clock()) for one in row.chain]
-    store_genuine(deps, agent, [one for one in brought if one.issuer == event.iss])
+    intake.genuine(deps, agent, repo.id, [one for one in brought if one.issuer == event.iss])
     try:
         _verify(deps, agent, signed, event)
     except (MalformedError, SignatureError):

@@ -92,7 +92,7 @@ class State:
     """Of one log. `note`: the newest checkpoint that checked out, cosigned at `time` (Unix s); `size` and `root` (hex)
     are its own. `mine`: how many statements of our own chain the log provably holds, `mine_head` the id of the last of
     them. `pushed`: how many it took, at `pushed_at`, `pushed_head` the id of the last of them. `alarm`: what it was
-    first caught at, never cleared by itself; `error`: why the last try failed.
+    first caught at, never cleared by itself; `error`: why the last try failed. `full`: why its log is read no further.
     """
 
     size: int = 0
@@ -113,6 +113,7 @@ class State:
     retry_at: int = 0
     error: dict[str, str] | None = None
     alarm: dict[str, str] | None = None
+    full: dict[str, str] | None = None
     version: int = field(default=0, compare=False)
 
     def progress(self) -> tuple[Frontier, Mine]:
