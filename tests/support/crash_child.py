@@ -26,7 +26,8 @@ FOLDER = Path(private.__file__).parent
 # Those that touch files. What they only compute (the settings' parser) cannot leave anything half done.
 OWN = {str(FOLDER / name) for name in ("private.py", "keys.py", "home.py")}
 DIED, LIVED = 77, 0
-SEEDS = [bytes([number]) * 32 for number in range(1, 5)]
+SEEDS = [bytes([number]) * 32 for number in range(1, 7)]
+UNDONE = "1" * 64
 CONFIG = Config("alice", ALICE)
 
 
@@ -56,6 +57,23 @@ def found(path: Path) -> Home:
     return home
 
 
+def reserve(folder: Path) -> Callable[[], Any]:
+    supply = entropy()
+    made = prepare(supply)
+    keys = FileKeys(folder, supply)
+    keys.adopt(made, ALICE)
+    return lambda: keys.reserve(ALICE, UNDONE)
+
+
+def replace(folder: Path) -> Callable[[], Any]:
+    supply = entropy()
+    made = prepare(supply)
+    keys = FileKeys(folder, supply)
+    keys.adopt(made, ALICE)
+    key, _ = keys.reserve(ALICE, UNDONE)
+    return lambda: keys.replace(ALICE, UNDONE, key)
+
+
 def create(folder: Path) -> Callable[[], Any]:
     return lambda: found(folder / "home")
 
@@ -65,7 +83,14 @@ def change(folder: Path) -> Callable[[], Any]:
     return lambda: home.change(lambda old: Config("renamed", old.agent))
 
 
-WAYS = {"adopt": adopt, "rotate": rotate, "create": create, "change": change}
+WAYS = {
+    "adopt": adopt,
+    "rotate": rotate,
+    "reserve": reserve,
+    "replace": replace,
+    "create": create,
+    "change": change,
+}
 
 
 def die_at(line: int) -> None:

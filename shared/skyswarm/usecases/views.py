@@ -158,9 +158,18 @@ def _void(deps: Deps, agent: str, head: Head, signed: Signed, row: StatementRow)
             f"somebody else has signed number {row.seq} of this agent's chain",
             advice="`skyswarm rotate-key` mends it."
             if mends
-            else "It has its next key too, or an old copy of this home rotated: make a new agent.",
+            else "It has its next key too, or an old copy of this home rotated. "
+            + way_back(line.keys, "Make a new agent: skyswarm init"),
         )
     return tuple({one.id for one in rows if one.seq == row.seq})
+
+
+def way_back(keys: KeyState | None, otherwise: str) -> str:
+    """What to do where the agent's keys were changed by somebody who has the committed one too; `otherwise` when it was
+    made without a recovery key."""
+    if keys is None or not keys.recovery:
+        return otherwise
+    return f"If that was not you: `skyswarm recover`, within 7 days. {otherwise}"
 
 
 def _must_count(keys: KeyState, signed: Signed) -> None:
@@ -168,12 +177,15 @@ def _must_count(keys: KeyState, signed: Signed) -> None:
     if keys.retired:
         raise InputError(
             "this agent has retired; nothing it signs counts any more",
-            advice="`skyswarm init` makes a new one.",
+            advice=way_back(keys, "`skyswarm init` makes a new one."),
         )
     try:
         Checker().follow(keys, signed)
     except SignatureError as error:
         raise ConflictError(
             "the key of this agent is being changed, or a change of it was cut short",
-            advice="Try again; if it stays so, `skyswarm serve` or `skyswarm rotate-key` finishes the change.",
+            advice=way_back(
+                keys,
+                "Try again; if it stays so, `skyswarm serve` or `skyswarm rotate-key` finishes the change.",
+            ),
         ) from error
