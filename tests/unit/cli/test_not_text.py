@@ -54,3 +54,18 @@ def test_a_home_and_a_file_may_be_called_what_the_system_allows(alice: Shell, tm
         agent = alice("init", "--home", BYTES, "--name", "bob", "--port", "7002", "--quiet").out
         assert alice("whoami", "--home", BYTES, "--quiet").out == agent
         assert "is a folder" in alice("get", BYTES, code=2).err
+
+
+@pytest.mark.parametrize("words", ["share", "storage add far", f"get skyswarm:{'a' * 64}"])
+def test_a_folder_that_settings_cannot_name_is_told_and_nothing_is_written(
+    alice: Shell, tmp_path: Path, words: str
+) -> None:
+    folder = tmp_path / BYTES / "photos"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    before = (alice.home / "config.json").read_bytes()
+    said = alice(*words.split(), str(folder), code=1).err
+    assert said.startswith("SKY-700 ") and "x\\udcff/photos' cannot be a storage" in said
+    assert "config.json" not in said
+    assert (alice.home / "config.json").read_bytes() == before
+    assert alice.json("ls") == {"transfers": []} and alice.json("shares")["shares"] == []
