@@ -67,6 +67,18 @@ def test_after_a_killed_server_a_get_takes_over_and_a_new_server_may_come(tmp_pa
     assert f"goes on in process {again['pid']}" in err
 
 
+def test_a_get_that_waits_says_that_it_stays_active_and_how_to_end_it(tmp_path: Path, link: str) -> None:
+    with background(tmp_path, "--home", "bob", "get", link, "home:/") as get:
+        until(lambda: [one for one in said(tmp_path, "ls")["transfers"] if one.get("waiting")] != [])
+        (one,) = said(tmp_path, "ls")["transfers"]
+        get.send_signal(signal.SIGINT)
+        _, err = get.communicate(timeout=60)
+    transfer = one["transfer"]
+    assert f"{transfer} stays active and waits. End it for good: skyswarm cancel {transfer}\n" in err
+    assert said(tmp_path, "ls")["transfers"][0]["state"] == one["state"] not in ("cancelled", "failed")
+    assert said(tmp_path, "cancel", transfer)["state"] == "cancelled"
+
+
 def test_what_is_resumed_while_nobody_serves_does_not_move_by_itself(tmp_path: Path, link: str) -> None:
     transfer = said(tmp_path, "get", link, "--detach")["transfer"]
     said(tmp_path, "pause", transfer)

@@ -159,6 +159,10 @@ def interrupted(cli: Cli, runtime: Runtime, ids: list[str]) -> None:
         cli.hint("", f"{names} goes on in process {holder.pid}. Look again: skyswarm watch {names}")
     else:
         cli.hint("", f"What is verified is safe. Go on: skyswarm resume {names}, or skyswarm serve")
+    for one in ids:
+        job = jobs.load(runtime.deps, runtime.agent, one)
+        if job.state in ACTIVE and job.waiting is not None:
+            cli.hint(f"{one} stays active and waits. End it for good: skyswarm cancel {one}")
 
 
 def to_json(status: Status) -> Any:
