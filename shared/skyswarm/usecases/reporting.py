@@ -71,6 +71,15 @@ def counted(deps: Deps, agent: str, job: Job) -> Tally:
     return _whole(job, *_looked(deps, agent, job))
 
 
+def held(deps: Deps, agent: str, job: Job) -> bool:
+    """Whether a worker is still at it, so that more may be safe than is counted by now."""
+    now = deps.clock()
+    return any(
+        batch.lease and batch.lease_until > now
+        for batch in deps.transfers.undone(agent, job.id, limit=UNDER_WAY)
+    )
+
+
 def _looked(deps: Deps, agent: str, job: Job) -> tuple[Tally, list[dict[str, Any]]]:
     """The tally of what is done, and what each batch that is not has saved, of one moment: a batch that ends between
     the two looks would be in both, or in none, so it is looked again."""
