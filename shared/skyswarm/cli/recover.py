@@ -46,9 +46,9 @@ def recover(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without being asked.")] = False,
 ) -> None:
-    """Take your agent back with its recovery key, when a thief has rotated or retired it.
+    """Take your agent back from a thief, with its recovery key.
 
-    Within 7 days. Your id stays; what was signed from the thief's statement on is void.
+    Within 7 days after the thief rotated or retired it. Your id stays; what was signed from the thief's statement on is void.
 
     \b
     $ skyswarm recover

@@ -339,3 +339,15 @@ def test_a_thief_of_the_signing_key_alone_needs_no_recovery(alice: Person, mallo
     assert "rotate-key" in caught.value.advice
     people.rotate(alice.deps, alice.id)
     assert not alice.sees(mallory)
+
+
+def test_a_second_recovery_that_would_contradict_the_first_is_not_stored(alice: Person) -> None:
+    """Nothing would mend that. Undoing the later rotation has kept the earlier one."""
+    thief = Thief(alice)
+    first, second = thief.rotate(), thief.rotate(2)
+    recovery.recover(alice.deps, alice.id, PAPER, second)
+    assert chain_is_ours(alice)
+    count = alice.deps.statements.count(alice.id)
+    with pytest.raises(EquivocationError, match="would contradict another one"):
+        recovery.recover(alice.deps, alice.id, PAPER, first)
+    assert alice.deps.statements.count(alice.id) == count and chain_is_ours(alice)
