@@ -138,6 +138,33 @@ def test_of_goes_by_sequence_then_position(rig: Rig) -> None:
     assert rig.statements.of(ALICE, "nobody") == []
 
 
+def test_what_came_of_one_issuer_since_a_position(rig: Rig) -> None:
+    rig.statements.append(
+        ALICE, [row("x", seq=5), row("other", issuer="j"), row("y", seq=1), row("z", seq=3)]
+    )
+    rig.statements.append(BOB, [row("w", seq=0)])
+    assert [(one.id, one.position) for one in rig.statements.since(ALICE, "i", 0)] == [
+        ("x", 0),
+        ("y", 2),
+        ("z", 3),
+    ]
+    assert [one.id for one in rig.statements.since(ALICE, "i", 1, 1)] == ["y"]
+    assert [one.id for one in rig.statements.since(ALICE, "i", 3)] == ["z"]
+    assert rig.statements.since(ALICE, "i", 4) == rig.statements.since(ALICE, "nobody", 0) == []
+
+
+def test_the_newest_key_event_is_the_one_with_the_greatest_number(rig: Rig) -> None:
+    assert rig.statements.key_event(ALICE, "i") is None
+    rows = [row("r", seq=3, kind="rotate"), row("v", seq=9), row("b", seq=0, kind="inception")]
+    rig.statements.append(ALICE, [*rows, row("t", issuer="j", seq=4, kind="retire")])
+    newest = rig.statements.key_event(ALICE, "i")
+    assert newest is not None and (newest.id, newest.position) == ("r", 0)
+    rig.statements.append(ALICE, [row("twin", seq=3, kind="retire")])
+    newest = rig.statements.key_event(ALICE, "i")
+    assert newest is not None and newest.id == "twin"
+    assert rig.statements.key_event(BOB, "i") is None
+
+
 def test_agents_never_meet(rig: Rig) -> None:
     rig.statements.append(ALICE, [row("x", seq=0)])
     assert rig.statements.count(BOB) == 0

@@ -52,6 +52,14 @@ class Statements(Protocol):
         """An issuer's statements with seq ≥ `seq`, by seq, then position."""
         ...
 
+    def since(self, agent: str, issuer: str, position: int, limit: int = 1_000_000) -> list[StatementRow]:
+        """An issuer's statements with a position ≥ `position`, in that order; costs what it returns."""
+        ...
+
+    def key_event(self, agent: str, issuer: str) -> StatementRow | None:
+        """An issuer's inception, rotation or retirement with the greatest (seq, position); costs one row."""
+        ...
+
     def count(self, agent: str) -> int:
         """How many there are, which is the next position."""
         ...

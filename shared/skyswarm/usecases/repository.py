@@ -38,7 +38,7 @@ from skyswarm.messages.requests import Outcome, SubmitReply, SubmitRequest
 from skyswarm.messages.statements import Announce, Head, Logged, Signed, parse_signed
 from skyswarm.ports.records import AnnounceRow, StatementRow
 from skyswarm.trust.chain import Chain, Fate
-from skyswarm.usecases.chains import replayed
+from skyswarm.usecases.chains import Standing, replayed, standing
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.loghead import checkpoint, consistency, guard, inclusion, tile
 from skyswarm.usecases.quotas import KEY_EVENTS, QUOTAS, Quotas, Room
@@ -69,6 +69,7 @@ are the proof, more are a flood."""
 MAX_LOOKED_AT = 2000
 """Announcements of one key that a look-up compares, the freshest of them all."""
 _ROOM = MAX_REPLY - 64 * 1024
+_MOST_PLACES = 100_000
 
 
 # ---- what is brought -------------------------------------------------------------------------
@@ -98,8 +99,7 @@ def announce(deps: Deps, repo: str, body: bytes, quotas: Quotas = QUOTAS) -> byt
         for outcome in _take(deps, repo, event.iss, brought, now, quotas):
             if isinstance(outcome, SkyError):
                 raise outcome
-    with replayed(deps, repo, event.iss) as (line, _):
-        head = _signed_by_current_key(line, signed, event)
+    head = _signed_by_current_key(standing(deps, repo, event.iss), signed, event)
     meter = f"announce/{event.iss}/{int(now) // 3600}"
     if deps.meters.read(repo, meter) >= quotas.announcements_per_hour:
         raise QuotaError("too many announcements of this agent in this hour", advice="Announce less often.")
@@ -202,24 +202,22 @@ def _unfit(line: Chain, event: Logged, seqs: Mapping[str, int], crowd: Counter[i
     return None
 
 
-def _signed_by_current_key(line: Chain, signed: Signed, event: Announce) -> Head:
+def _signed_by_current_key(where: Standing | None, signed: Signed, event: Announce) -> Head:
     """The issuer's newest statement here. SequenceError when the key may be one that is not known here yet."""
-    keys = line.keys
-    if keys is None:
+    if where is None:
         raise SequenceError(f"the statements of {event.iss[:12]} are not here; number 0 is wanted next")
-    newest = line.accepted[-1].statement
     try:
-        if keys.retired:
+        if where.keys.retired:
             raise SignatureError("its issuer has retired")
-        signed.envelope.verify(keys.key)
+        signed.envelope.verify(where.keys.key)
     except SignatureError as error:
-        if event.head.seq > newest.seq:
-            wanted = newest.seq + 1
+        if event.head.seq > where.seq:
+            wanted = where.seq + 1
             raise SequenceError(
                 f"statements of {event.iss[:12]} are missing; number {wanted} is wanted next"
             ) from error
         raise
-    return Head(newest.seq, newest.id)
+    return Head(where.seq, where.id)
 
 
 # ---- what is asked ---------------------------------------------------------------------------
@@ -248,18 +246,28 @@ def lookup(deps: Deps, repo: str, key: str, now: float) -> bytes:
 
 
 def _since(deps: Deps, repo: str, issuer: str) -> tuple[int, str]:
-    """The place in the log of an issuer's first statement."""
-    first = deps.statements.of(repo, issuer, 0, 1)
-    return (first[0].position if first else 2**62, issuer)
+    """The place in the log of an issuer's first statement, which never changes."""
+    kept = deps.cache.setdefault((repo, "first"), {})
+    assert isinstance(kept, dict)
+    place: int | None = kept.get(issuer)
+    if place is None:
+        first = deps.statements.since(repo, issuer, 0, 1)
+        place = first[0].position if first else 2**62
+        if first:
+            if len(kept) >= _MOST_PLACES:
+                kept.clear()
+            kept[issuer] = place
+    return place, issuer
 
 
 def _introduction(deps: Deps, repo: str, issuer: str) -> tuple[bytes, ...]:
     """An issuer's statements up to its newest key event; none when they are more than fit: they are read by issuer."""
-    rows = deps.statements.of(repo, issuer, 0, 1000)
-    last = max((at for at, row in enumerate(rows) if row.kind in KEY_EVENTS), default=-1)
-    if last >= MAX_BATCH or len(rows) == 1000:
+    last = deps.statements.key_event(repo, issuer)
+    if last is None or last.seq >= MAX_BATCH:
         return ()
-    return tuple(row.envelope for row in rows[: last + 1])
+    rows = [last] if last.seq == 0 else deps.statements.of(repo, issuer, 0, MAX_BATCH)
+    end = next((at for at, row in enumerate(rows) if row.position == last.position), -1)
+    return tuple(row.envelope for row in rows[: end + 1])
 
 
 def statements(deps: Deps, repo: str, after: int, limit: int = MAX_PAGE) -> bytes:

@@ -58,6 +58,24 @@ class SqliteStatements:
             ).fetchall()
         return [StatementRow(*row) for row in rows]
 
+    def since(self, agent: str, issuer: str, position: int, limit: int = 1_000_000) -> list[StatementRow]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                f"{_STATEMENT} AND issuer = ? AND position >= ? ORDER BY position LIMIT ?",
+                (agent, issuer, position, limit),
+            ).fetchall()
+        return [StatementRow(*row) for row in rows]
+
+    def key_event(self, agent: str, issuer: str) -> StatementRow | None:
+        with self._database.read() as connection:
+            row = connection.execute(
+                # In these very words, for SQLite to use the index over them.
+                f"{_STATEMENT} AND issuer = ? AND kind IN ('inception', 'rotate', 'retire') "
+                "ORDER BY seq DESC, position DESC LIMIT 1",
+                (agent, issuer),
+            ).fetchone()
+        return None if row is None else StatementRow(*row)
+
     def count(self, agent: str) -> int:
         with self._database.read() as connection:
             return _next(connection, agent)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from skyswarm.errors import ConflictError
 from skyswarm.ports.records import AnnounceRow, StatementRow
 
+_KEY_EVENTS = frozenset({"inception", "rotate", "retire"})
+
 
 @dataclass(slots=True)
 class _Log:
@@ -21,6 +23,7 @@ class _Log:
     places: dict[tuple[str, bytes], int] = field(default_factory=dict)
     first: dict[str, int] = field(default_factory=dict)
     chains: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    arrivals: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, row: StatementRow, once: bool = False) -> int:
         position = self.first.get(row.id) if once else self.places.get((row.id, row.envelope))
@@ -30,6 +33,7 @@ class _Log:
             self.rows.append(replace(row, position=position))
             self.places[row.id, row.envelope] = position
             bisect.insort(self.chains[row.issuer], (row.seq, position))
+            self.arrivals[row.issuer].append(position)
         return position
 
 
@@ -66,6 +70,19 @@ class MemoryStatements:
             chain = log.chains.get(issuer, [])
             start = bisect.bisect_left(chain, (seq, -1))
             return [log.rows[position] for _, position in chain[start : start + limit]]
+
+    def since(self, agent: str, issuer: str, position: int, limit: int = 1_000_000) -> list[StatementRow]:
+        with self._lock:
+            log = self._logs[agent]
+            arrived = log.arrivals.get(issuer, [])
+            start = bisect.bisect_left(arrived, position)
+            return [log.rows[one] for one in arrived[start : start + limit]]
+
+    def key_event(self, agent: str, issuer: str) -> StatementRow | None:
+        with self._lock:
+            log = self._logs[agent]
+            rows = (log.rows[position] for _, position in reversed(log.chains.get(issuer, [])))
+            return next((row for row in rows if row.kind in _KEY_EVENTS), None)
 
     def count(self, agent: str) -> int:
         with self._lock:
