@@ -48,7 +48,8 @@ def recover(
 ) -> None:
     """Take your agent back from a thief, with its recovery key.
 
-    Within 7 days after the thief rotated or retired it. Your id stays; what was signed from the thief's statement on is void.
+    Within 7 days after the thief rotated or retired it. Your id stays; what was signed from the thief's statement on
+    is void.
 
     \b
     $ skyswarm recover
