@@ -1,6 +1,8 @@
-"""What holds for every test: how hypothesis runs, and nothing else. Helpers are in `tests/support`."""
+"""What holds for every test: how hypothesis runs, and that Ctrl-C is heard. Helpers are in `tests/support`."""
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -10,3 +12,7 @@ settings.register_profile(
     "house", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("house")
+
+# A shell without job control has its background jobs ignore Ctrl-C, and so would the commands that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,6 +12,9 @@ from skyswarm.messages.keys import verify
 from tests.support.racing import race
 from tests.support.record_rigs import ALICE, BOB, Keyring
 
+UNDONE, OTHER = "1" * 64, "2" * 64
+"""Statements that recoveries undo."""
+
 
 @pytest.fixture
 def prepared(keyring: Keyring) -> Prepared:
@@ -90,3 +93,64 @@ def test_a_slip_in_a_recovery_key_is_found_and_not_repeated(keyring: Keyring) ->
         with pytest.raises(MalformedError) as caught:
             read_recovery(typed)
         assert not typed or typed[:12] not in str(caught.value)
+
+
+# ---- keys for a recovery -------------------------------------------------------------------------
+def test_reserved_keys_wait_beside_the_others_until_they_replace_them(
+    keyring: Keyring, prepared: Prepared
+) -> None:
+    before = [keyring.current(ALICE).public, keyring.upcoming(ALICE).public, keyring.following(ALICE)]
+    made = keyring.reserve(ALICE, UNDONE)
+    assert keyring.reserve(ALICE, UNDONE) == made
+    assert [keyring.current(ALICE).public, keyring.upcoming(ALICE).public, keyring.following(ALICE)] == before
+    keyring.replace(ALICE, UNDONE, made[0])
+    assert (keyring.current(ALICE).public, keyring.upcoming(ALICE).public) == made
+    assert len({*before, *made, keyring.following(ALICE)}) == 6, "nothing of what a thief may have stays"
+    verify(made[0], b"m", keyring.current(ALICE).sign(b"m"))
+    assert keyring.rotate(ALICE, made[0])
+    assert keyring.current(ALICE).public == made[1]
+
+
+def test_each_recovery_has_keys_of_its_own_and_uses_them_once(keyring: Keyring, prepared: Prepared) -> None:
+    one, other = keyring.reserve(ALICE, UNDONE), keyring.reserve(ALICE, OTHER)
+    assert not set(one) & set(other)
+    keyring.replace(ALICE, UNDONE, one[0])
+    with pytest.raises(AbsentError):
+        keyring.replace(ALICE, UNDONE, one[0])
+    assert keyring.reserve(ALICE, UNDONE)[0] not in one
+    keyring.replace(ALICE, OTHER, other[0])
+    assert keyring.current(ALICE).public == other[0]
+
+
+def test_other_reserved_keys_than_expected_stay_where_they_are(keyring: Keyring, prepared: Prepared) -> None:
+    made = keyring.reserve(ALICE, UNDONE)
+    with pytest.raises(ConflictError):
+        keyring.replace(ALICE, UNDONE, prepared.current_public)
+    with pytest.raises(AbsentError):
+        keyring.replace(ALICE, OTHER, made[0])
+    assert keyring.current(ALICE).public == prepared.current_public
+    assert keyring.reserve(ALICE, UNDONE) == made
+
+
+def test_a_rotation_leaves_reserved_keys_alone(keyring: Keyring, prepared: Prepared) -> None:
+    made = keyring.reserve(ALICE, UNDONE)
+    keyring.rotate(ALICE, prepared.current_public)
+    assert keyring.reserve(ALICE, UNDONE) == made
+
+
+def test_nothing_is_reserved_for_an_agent_without_keys_here(keyring: Keyring, prepared: Prepared) -> None:
+    made = keyring.reserve(ALICE, UNDONE)
+    with pytest.raises(AbsentError):
+        keyring.reserve(BOB, UNDONE)
+    with pytest.raises(AbsentError):
+        keyring.replace(BOB, UNDONE, made[0])
+
+
+def test_all_who_reserve_at_once_get_the_same_keys_and_one_replaces(
+    keyring: Keyring, prepared: Prepared
+) -> None:
+    made = race([lambda: keyring.reserve(ALICE, UNDONE)] * 8)
+    assert len(set(made)) == 1 and isinstance(made[0], tuple)
+    ended = race([lambda: keyring.replace(ALICE, UNDONE, made[0][0])] * 8)
+    assert len([one for one in ended if one is None]) == 1
+    assert keyring.current(ALICE).public == made[0][0]

@@ -206,7 +206,7 @@ def test_a_crash_in_a_long_append_leaves_the_first_ones(wire: Wired) -> None:
         wire.rig.statements.append(ALICE, rows)
     kept = [row.id for row in wire.rig.statements.after(ALICE, 0, 999)]
     assert kept == [row.id for row in rows[: len(kept)]]
-    assert 32 <= len(kept) < 120
+    assert 16 <= len(kept) < 120
     assert wire.rig.statements.append(ALICE, rows) == list(range(120))
 
 

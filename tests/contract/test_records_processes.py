@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skyswarm.ports.records import Batch, Tally
+from skyswarm.ports.records import Batch, StatementRow, Tally
 from skyswarm.ports.work import Task
 from tests.support.racing import child, race_processes
 from tests.support.record_child import ROUNDS
@@ -33,7 +33,9 @@ def raced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("raced")
     rig = SHARED_RIGS[request.param](folder)
     rig.transfers.add(ALICE, "t", [Batch(number, "g", b"") for number in range(ROUNDS)])
-    yield rig, compete(f"{request.param}:{folder}", "extend", "nonces", "meter", "note", "work")
+    void = [(seq, name) for seq in range(ROUNDS) for name in ("one", "other")]
+    rig.statements.append(ALICE, [StatementRow(f"{s} {n}", "void", s, "vouch", b"", 0.0) for s, n in void])
+    yield rig, compete(f"{request.param}:{folder}", "extend", "beside", "nonces", "meter", "note", "work")
     rig.close()
 
 
@@ -48,7 +50,16 @@ def test_processes_that_open_a_new_store_at_once_find_one(kind: str, tmp_path: P
 def test_one_process_extends_a_chain_by_a_number(raced: Raced) -> None:
     rig, won = raced
     assert won["extend"] == list(range(ROUNDS))
-    assert [one.seq for one in rig.statements.after(ALICE, 0, 100)] == list(range(ROUNDS))
+    assert [one.seq for one in rig.statements.of(ALICE, "me")] == list(range(ROUNDS))
+
+
+def test_one_process_extends_beside_what_is_void(raced: Raced) -> None:
+    rig, won = raced
+    assert won["beside"] == list(range(ROUNDS))
+    assert [one.seq for one in rig.statements.of(ALICE, "void")] == [
+        seq for seq in range(ROUNDS) for _ in range(3)
+    ]
+    assert rig.statements.count(ALICE) == 4 * ROUNDS
 
 
 def test_one_process_uses_a_nonce(raced: Raced) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.cli import background, command, free_port, served, until
+from skyswarm.cli import human
+from tests.support.cli import Shell, background, command, free_port, served, until
 
 
 @pytest.fixture
@@ -67,6 +69,43 @@ def test_after_a_killed_server_a_get_takes_over_and_a_new_server_may_come(tmp_pa
     assert f"goes on in process {again['pid']}" in err
 
 
+def test_a_get_that_waits_says_that_it_stays_active_and_how_to_end_it(tmp_path: Path, link: str) -> None:
+    with background(tmp_path, "--home", "bob", "get", link, "home:/") as get:
+        until(lambda: [one for one in said(tmp_path, "ls")["transfers"] if one.get("waiting")] != [])
+        (one,) = said(tmp_path, "ls")["transfers"]
+        get.send_signal(signal.SIGINT)
+        _, err = get.communicate(timeout=60)
+    transfer = one["transfer"]
+    assert f"{transfer} stays active and waits. End it for good: skyswarm cancel {transfer}\n" in err
+    assert said(tmp_path, "ls")["transfers"][0]["state"] == one["state"] not in ("cancelled", "failed")
+    assert said(tmp_path, "cancel", transfer)["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("who", ["get", "serve"])
+def test_what_a_pause_says_is_safe_is_what_is_there(
+    tmp_path: Path, link: str, who: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(2000):
+        (many / f"{number}.txt").write_bytes(b"%010d" % number)
+    share = command(tmp_path, "--home", "alice", "share", "many", "-q").out.strip()
+    with ExitStack() as stack:
+        stack.enter_context(served(tmp_path, "--home", "alice", "serve"))
+        if who == "serve":
+            stack.enter_context(served(tmp_path, "--home", "bob", "serve"))
+        with background(tmp_path, "--home", "bob", "get", share, "home:/m") as get:
+            there = tmp_path / "bob" / "storage" / "m"
+            until(lambda: there.exists() and any(there.rglob("*.txt")))
+            bob = Shell(tmp_path / "bob", capsys)  # in this process, so that it is paused in time
+            (one,) = bob.json("ls")["transfers"]
+            bob("pause", one["transfer"])
+            out, _ = get.communicate(timeout=60)
+        count = sum(1 for _ in there.rglob("*.txt"))
+    assert 0 < count < 2000
+    assert f"paused: {human.some(count, 'file')}, {human.size(10 * count)} of 20.0 kB safe" in out
+
+
 def test_what_is_resumed_while_nobody_serves_does_not_move_by_itself(tmp_path: Path, link: str) -> None:
     transfer = said(tmp_path, "get", link, "--detach")["transfer"]
     said(tmp_path, "pause", transfer)
@@ -75,3 +114,21 @@ def test_what_is_resumed_while_nobody_serves_does_not_move_by_itself(tmp_path: P
         "No process serves this home: nothing moves until `skyswarm serve` or "
         f"`skyswarm resume {transfer}` runs.\n"
     )
+
+
+def test_options_of_serve_are_kept_once_it_has_started_and_not_before(tmp_path: Path, link: str) -> None:
+    was = said(tmp_path, "whoami")["endpoint"]
+    with served(tmp_path, "--home", "alice", "serve") as alice:
+        port = alice["url"].rpartition(":")[2]
+        assert "SKY-703" in command(tmp_path, "--home", "bob", "serve", "--port", port, code=None).err
+        assert said(tmp_path, "whoami")["endpoint"] == was
+    other = str(free_port())
+    with (
+        served(tmp_path, "--home", "alice", "serve", "--port", other) as alice,
+        served(tmp_path, "--home", "bob", "serve", "--port", str(free_port())),
+    ):
+        assert alice["url"].endswith(f":{other}")
+        moved = link.replace(f":{port}/", f":{other}/")
+        # The URLs of her pieces lead to the new port, too.
+        assert said(tmp_path, "get", moved, "home:/")["state"] == "done"
+    assert said(tmp_path, "whoami")["endpoint"] != was

@@ -26,7 +26,8 @@ FOLDER = Path(private.__file__).parent
 # Those that touch files. What they only compute (the settings' parser) cannot leave anything half done.
 OWN = {str(FOLDER / name) for name in ("private.py", "keys.py", "home.py")}
 DIED, LIVED = 77, 0
-SEEDS = [bytes([number]) * 32 for number in range(1, 5)]
+SEEDS = [bytes([number]) * 32 for number in range(1, 7)]
+UNDONE = "1" * 64
 CONFIG = Config("alice", ALICE)
 
 
@@ -49,17 +50,47 @@ def rotate(folder: Path) -> Callable[[], Any]:
     return lambda: keys.rotate(ALICE, made.current_public)
 
 
+def found(path: Path) -> Home:
+    """A home of CONFIG."""
+    with Home.founding(path) as home:
+        home.complete(CONFIG)
+    return home
+
+
+def reserve(folder: Path) -> Callable[[], Any]:
+    supply = entropy()
+    made = prepare(supply)
+    keys = FileKeys(folder, supply)
+    keys.adopt(made, ALICE)
+    return lambda: keys.reserve(ALICE, UNDONE)
+
+
+def replace(folder: Path) -> Callable[[], Any]:
+    supply = entropy()
+    made = prepare(supply)
+    keys = FileKeys(folder, supply)
+    keys.adopt(made, ALICE)
+    key, _ = keys.reserve(ALICE, UNDONE)
+    return lambda: keys.replace(ALICE, UNDONE, key)
+
+
 def create(folder: Path) -> Callable[[], Any]:
-    return lambda: Home.create(folder / "home").save(CONFIG)
+    return lambda: found(folder / "home")
 
 
 def change(folder: Path) -> Callable[[], Any]:
-    home = Home.create(folder / "home")
-    home.save(CONFIG)
+    home = found(folder / "home")
     return lambda: home.change(lambda old: Config("renamed", old.agent))
 
 
-WAYS = {"adopt": adopt, "rotate": rotate, "create": create, "change": change}
+WAYS = {
+    "adopt": adopt,
+    "rotate": rotate,
+    "reserve": reserve,
+    "replace": replace,
+    "create": create,
+    "change": change,
+}
 
 
 def die_at(line: int) -> None:

@@ -32,6 +32,19 @@ def extend(rig: Rig, name: str) -> list[int]:
     return won
 
 
+def beside(rig: Rig, name: str) -> list[int]:
+    """The same where each number is disputed already."""
+    won = []
+    for seq in range(ROUNDS):
+        mine = StatementRow(f"{seq} beside {name}", "void", seq, "rotate", b"", 0.0)
+        try:
+            rig.statements.extend(ALICE, mine, (f"{seq} one", f"{seq} other"))
+            won.append(seq)
+        except ConflictError:
+            continue
+    return won
+
+
 def nonces(rig: Rig, name: str) -> list[int]:
     return [number for number in range(ROUNDS) if rig.nonces.use(ALICE, f"n{number}", 100, 50)]
 
@@ -102,6 +115,7 @@ def until_killed(rig: Rig, name: str) -> list[int]:
 
 WAYS: dict[str, Callable[[Rig, str], list[int]]] = {
     "extend": extend,
+    "beside": beside,
     "nonces": nonces,
     "meter": meter,
     "note": note,

@@ -162,12 +162,13 @@ def run_process(cli: Cli, role: str, host: str | None, port: int | None, public_
                 if role == "repository"
                 else "Serve it with `skyswarm repo serve`.",
             )
-        if change:
-            runtime.change(lambda config: replace(config, **change))
+        runtime.config = replace(runtime.config, **change)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         process = AgentProcess(runtime)
         _start(cli, runtime, process)
         try:
+            if change:  # kept only once it has worked: a port that is taken must not be the next start's
+                runtime.change(lambda config: replace(config, **change))
             value = identity(runtime) | {"url": process.url}
             cli.give(value, *_banner(runtime, process.url, role), brief=str(value["endpoint"]))
             process.wait()

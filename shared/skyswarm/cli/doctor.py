@@ -120,10 +120,12 @@ def _store(runtime: Runtime) -> Iterator[Finding]:
 
 
 def _keys(runtime: Runtime) -> Iterator[Finding]:
-    from skyswarm.usecases.views import viewing
+    from skyswarm.messages.keys import commitment
+    from skyswarm.usecases.views import viewing, way_back
 
     current = runtime.deps.keys.current(runtime.agent).public
-    runtime.deps.keys.upcoming(runtime.agent)
+    upcoming = runtime.deps.keys.upcoming(runtime.agent).public
+    following = runtime.deps.keys.following(runtime.agent)
     with viewing(runtime.deps, runtime.agent) as view:
         standing = view.key_state(runtime.agent)
     if standing is None:
@@ -133,16 +135,28 @@ def _keys(runtime: Runtime) -> Iterator[Finding]:
             "fail",
             "keys",
             "This identity is retired; nothing it signs counts.",
-            "Make a new one: skyswarm init",
+            way_back(standing.keys, "Make a new one: skyswarm init"),
         )
     elif standing.equivocation is not None:
-        yield Finding("fail", "keys", standing.equivocation.error().message, "skyswarm rotate-key mends it.")
+        new = way_back(standing.keys, "Make a new one: skyswarm init")
+        fix = new if standing.equivocation.rank else "skyswarm rotate-key mends it."
+        yield Finding("fail", "keys", standing.equivocation.error().message, fix)
+    elif standing.key == current and standing.keys.next != commitment(upcoming):
+        yield Finding(
+            "fail", "keys", "Your statements name another next key than the one here.",
+            way_back(standing.keys, "This home may be an old copy, or somebody else has your keys."),
+        )  # fmt: skip
+    elif standing.key == upcoming and standing.keys.next != commitment(following):
+        yield Finding(
+            "fail", "keys", "Somebody else has rotated your key.",
+            way_back(standing.keys, "Make a new one: skyswarm init"),
+        )  # fmt: skip
     elif standing.key != current:
         yield Finding(
             "fail",
             "keys",
             "The key here is not the one your statements name.",
-            f"{serve_with(runtime)} mends a rotation that was cut short.",
+            way_back(standing.keys, f"{serve_with(runtime)} mends a rotation that was cut short."),
         )
     else:
         count = standing.head.seq + 1
@@ -174,6 +188,8 @@ def _repo(runtime: Runtime, repo: Repo) -> Iterator[Finding]:
             "fail", "repos", f"{repo.url} was caught: {state.alarm['code']} {state.alarm['message']}",
             f"Use another: skyswarm repo remove {repo.id[:12]}",
         )  # fmt: skip
+    if state.full:
+        yield Finding("warn", "repos", f"{repo.url}: {state.full['message']}.", state.full["advice"])
     try:
         reply = runtime.deps.peers.call("GET", f"{repo.url}/v1/status", b"", {}, timeout=TIMEOUT, limit=65536)
     except SkyError as error:

@@ -21,7 +21,7 @@ from skyswarm.drivers.local.home import MOVER, Holder
 from skyswarm.errors import HomeInUseError
 from skyswarm.usecases import jobs
 from skyswarm.usecases.jobs import ACTIVE, Job
-from skyswarm.usecases.reporting import Report, report, status_of
+from skyswarm.usecases.reporting import Report, held, report, status_of
 
 if TYPE_CHECKING:
     from skyswarm.edge.process import Workers
@@ -32,6 +32,8 @@ LOOK = 0.2
 """Seconds between two looks at the stored state."""
 RECEIPTS = 10.0
 """Seconds to wait for the sources' signatures once the bytes are there."""
+SAVING = 3.0
+"""Seconds to wait for other processes' workers, which save what they have brought once they see that it was ended."""
 HOLDER = 1.0
 
 
@@ -137,11 +139,23 @@ def follow(cli: Cli, runtime: Runtime, ids: list[str], *, work: bool, as_lines: 
             live.show(lines, now=changed)
             if all(state not in ACTIVE for state in states.values()):
                 ended_at = ended_at or now
-                if not engine.working or now - ended_at > RECEIPTS or all(map(_settled, reports)):
+                if engine.working:
+                    over = now - ended_at > RECEIPTS or all(map(_settled, reports))
+                else:
+                    over = now - ended_at > SAVING or not any(
+                        held(runtime.deps, runtime.agent, one.job) for one in reports
+                    )
+                if over:
                     break
             engine.tick()
             time.sleep(LOOK)
-    return last
+    # Once more: what the workers have saved as they stopped is safe as well.
+    reports = [report(runtime.deps, runtime.agent, one) for one in ids]
+    final = [status_of(runtime.deps, runtime.agent, one, runtime.deps.clock()) for one in reports]
+    for before, status in zip(last, final, strict=True):
+        if as_lines and cli.json and status.bytes.done != before.bytes.done:
+            print_json(to_json(status))
+    return final
 
 
 def _settled(found: Report) -> bool:
@@ -159,6 +173,10 @@ def interrupted(cli: Cli, runtime: Runtime, ids: list[str]) -> None:
         cli.hint("", f"{names} goes on in process {holder.pid}. Look again: skyswarm watch {names}")
     else:
         cli.hint("", f"What is verified is safe. Go on: skyswarm resume {names}, or skyswarm serve")
+    for one in ids:
+        job = jobs.load(runtime.deps, runtime.agent, one)
+        if job.state in ACTIVE and job.waiting is not None:
+            cli.hint(f"{one} stays active and waits. End it for good: skyswarm cancel {one}")
 
 
 def to_json(status: Status) -> Any:

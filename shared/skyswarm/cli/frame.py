@@ -29,6 +29,7 @@ HOME = "~/.skyswarm"
 _UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _PLAIN = re.compile(r"(?!skyswarm )[a-z]+('s)?,? ")
 _BRACES = re.compile(r"(?:\{|\[(?=\[))(.+?)(?:\}|(?<=\])\])")
+_PATH = re.compile(r"\b(PATH|FILE|DIR)\b")
 _TYPE = re.compile(r" <[^>]+>$")
 _RANGE = re.compile(r"(\d+)<=x<=(\d+)")
 _LEAST = re.compile(r"x>=(\d+)")
@@ -161,6 +162,16 @@ def take_common(arguments: Sequence[str]) -> tuple[Cli, list[str]]:
     return Cli(path, chosen is not None, "json" in flags, "quiet" in flags), rest
 
 
+def check_text(value: Any) -> None:
+    """InputError when a word, or one of several, was typed in bytes that are not UTF-8: it names nothing here, and
+    could be neither kept nor sent."""
+    for word in value if isinstance(value, (list, tuple)) else (value,):
+        if isinstance(word, str) and not word.isascii():
+            shown = word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            if shown != word:
+                raise InputError(f"'{clean(shown[:200])}' is not text in UTF-8", advice="Type it once more.")
+
+
 def local(text: str | Path) -> Path:
     """A path of this machine as it was typed, whether there is something or not. InputError: there cannot be, or it
     cannot be seen."""
@@ -198,7 +209,16 @@ class _Plain:
 
 
 class Command(TyperCommand):
-    """A command whose help also names the options that stand anywhere."""
+    """A command whose help also names the options that stand anywhere, and whose words are text."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            if not _PATH.search(
+                parameter.metavar or ""
+            ):  # the names of files are any bytes, where the system is so
+                check_text(ctx.params.get(parameter.name))
+        return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [_BRACES.sub(r"\1", one) for one in super().collect_usage_pieces(ctx)]

@@ -34,10 +34,13 @@ def rotate_key(ctx: typer.Context) -> None:
     cli = Cli.of(ctx)
     with cli.open() as runtime:
         people.mend_rotation(runtime.deps, runtime.agent)
+        void = people.disputed(runtime.deps, runtime.agent)
         signed = people.rotate(runtime.deps, runtime.agent)
         key = did_key(runtime.deps.keys.current(runtime.agent).public)
         told = spread(cli, runtime)
         line = f"The key that signs for {runtime.name} is now {key}"
+        if void is not None:
+            line += f"\nSomebody else had signed too: all from number {void} on is void. Say again what was yours."
     cli.give({"statement": signed.id, "key": key, "told": told}, line, *told_lines(told), brief=key)
 
 

@@ -19,7 +19,19 @@ from typing import Annotated
 
 import typer
 
-from skyswarm.cli import agent, doctor, keys, listing, people, repo, share, shares, storage, transfers
+from skyswarm.cli import (
+    agent,
+    doctor,
+    keys,
+    listing,
+    people,
+    recover,
+    repo,
+    share,
+    shares,
+    storage,
+    transfers,
+)
 from skyswarm.cli.frame import Cli, Group, clean, print_json, sentences, take_common
 from skyswarm.errors import InputError, SkyError
 
@@ -49,7 +61,7 @@ class Outermost(Group):
         ("Give", ("share", "shares", "unshare")),
         ("Get", ("get", "watch", "ls", "pause", "resume", "cancel", "receipts")),
         ("People", ("people", "trust", "vouch", "revoke", "distrust")),
-        ("Set-up", ("repo", "storage", "rotate-key", "retire")),
+        ("Set-up", ("repo", "storage", "rotate-key", "retire", "recover")),
     )
 
 
@@ -71,7 +83,7 @@ def build(*, completion: bool = True) -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
     )
     app.callback()(_root)
-    for part in (agent, doctor, share, shares, transfers, listing, people, keys):
+    for part in (agent, doctor, share, shares, transfers, listing, people, keys, recover):
         part.register(app)
     app.add_typer(people.app, name="people")
     app.add_typer(repo.app, name="repo")

@@ -130,6 +130,7 @@ def _row(runtime: Runtime, repo: Repo) -> dict[str, Any]:
         "retry_at": state.retry_at or None,
         "error": state.error,
         "alarm": state.alarm,
+        "full": state.full,
     }
 
 
@@ -139,6 +140,8 @@ def _state(row: dict[str, Any], now: float) -> str:
     if row["error"]:
         again = human.when(row["retry_at"] or now, now)
         return f"{row['error']['code']} {row['error']['message']}, tried again {again}"
+    if row["full"]:
+        return f"{row['full']['code']} {row['full']['message']}"
     return f"well, seen {human.when(row['verified_at'], now)}" if row["verified_at"] else "not read yet"
 
 

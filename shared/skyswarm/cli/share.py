@@ -20,11 +20,12 @@ import typer
 
 from skyswarm.cli import human
 from skyswarm.cli.frame import Cli, Command, local
-from skyswarm.cli.shares import audience, link_of, refuse_same, row_of
+from skyswarm.cli.shares import audience, link_of, path_of, row_of, same_share
 from skyswarm.errors import InputError
 
 if TYPE_CHECKING:
     from skyswarm.edge.runtime import Runtime
+    from skyswarm.ports.records import Share
     from skyswarm.usecases.publish import Progress, Published
 
 OUTBOX = "outbox"
@@ -93,7 +94,12 @@ def share(
     from skyswarm.usecases.spreading import soon
 
     cli = Cli.of(ctx)
-    ends = human.parse_duration(expires) if expires else 0
+    ends = human.parse_duration(expires) if expires is not None else 0
+    if expires is not None and not ends:
+        raise InputError(
+            f"--expires {expires} would end it at once",
+            advice="Name a time such as 14d; leave it out for never.",
+        )
     most = human.parse_size(cap) if cap is not None else 0
     if cap is not None and not most:
         raise InputError(
@@ -122,11 +128,11 @@ def share(
             extras=more,
             exclude=tuple(exclude or ()),
         )
-        if not again:
-            refuse_same(runtime, storage, prefix, terms)
         progress = Progress()
-        with _shown(cli, progress):
-            done = publish(deps, me, storage, prefix, terms, runtime.pool, progress)
+        done = None if again else _already(cli, runtime, same_share(runtime, storage, prefix, terms))
+        if done is None:
+            with _shown(cli, progress):
+                done = publish(deps, me, storage, prefix, terms, runtime.pool, progress)
         let_in = [one for one in audience if _let_in(runtime, one, survive)]
         soon(runtime.deps, runtime.agent)
         file = _write_manifest(runtime, done, manifest_out)
@@ -147,6 +153,23 @@ def share(
             cli.hint(
                 "You use no repository: only who has this link finds you. Add one: skyswarm repo add URL"
             )
+
+
+def _already(cli: Cli, runtime: Runtime, share: Share | None) -> Published | None:
+    """What an earlier `share` of the same has published. None: there is none, or it is not whole any more."""
+    from skyswarm.usecases import objects
+    from skyswarm.usecases.publish import Published
+
+    if share is None:
+        return None
+    envelope = objects.manifest_envelope(runtime.deps, runtime.agent, share.manifest)
+    if envelope is None:
+        return None
+    cli.hint(
+        f"{path_of(runtime, share)} is shared already as {share.name} ({share.manifest[:8]}), "
+        f"{human.when(share.created, runtime.deps.clock())}, and has not changed. --again makes another share."
+    )
+    return Published(share, objects.manifest(runtime.deps, runtime.agent, share.manifest), envelope)
 
 
 def _default_name(what: str, storage: str, prefix: str) -> str:

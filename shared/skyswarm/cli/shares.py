@@ -102,19 +102,16 @@ def unshare(
     )
 
 
-def refuse_same(runtime: Runtime, storage: str, prefix: str, terms: Terms) -> None:
-    """InputError: the same is shared on the same terms, and what the storage lists has not changed since."""
+def same_share(runtime: Runtime, storage: str, prefix: str, terms: Terms) -> Share | None:
+    """What is shared already on the same terms, when what the storage lists has not changed since."""
     now = runtime.deps.clock()
     for one in all_shares(runtime):
         same = (one.storage, one.prefix, one.name) == (storage, prefix, terms.name)
         same &= (one.audience, one.survive, one.cap_bytes) == (terms.audience, terms.survive, terms.cap_bytes)
         live = one.origin == "published" and (not one.expires or one.expires > now)
         if same and live and not one.expires and not terms.expires and _unchanged(runtime, one):
-            raise InputError(
-                f"{path_of(runtime, one)} is shared already as {one.name} ({one.manifest[:8]}), "
-                f"{human.when(one.created, now)}, and has not changed",
-                advice="`skyswarm shares` shows its link; --again makes another.",
-            )
+            return one
+    return None
 
 
 def _unchanged(runtime: Runtime, share: Share) -> bool:

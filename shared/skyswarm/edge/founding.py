@@ -7,27 +7,39 @@ refers to. Every deployment founds its agents here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from skyswarm.drivers.seeds import Prepared, prepare
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.keys import commitment, did_key
-from skyswarm.messages.statements import Inception, parse_signed, payload_type
+from skyswarm.messages.statements import Inception, Signed, parse_signed, payload_type
 from skyswarm.ports.records import Statements
-from skyswarm.ports.system import Clock, Entropy
+from skyswarm.ports.system import Entropy
 from skyswarm.usecases.views import row_of
 
 
-def found(
-    adopt: Callable[[Prepared, str], None],
-    statements: Statements,
-    clock: Clock,
-    entropy: Entropy,
-    recovery: tuple[str, ...] = (),
-) -> str:
-    """The id of a new agent (`shared/spec/identity.md`). `adopt` keeps its keys; `recovery`: at most 3 commitments."""
+@dataclass(frozen=True)
+class Newborn:
+    """An agent that is kept nowhere yet."""
+
+    prepared: Prepared
+    inception: Signed
+
+    @property
+    def id(self) -> str:
+        """Its id: the inception's hash."""
+        return self.inception.statement.id
+
+    def keep(self, adopt: Callable[[Prepared, str], None], statements: Statements, now: float) -> None:
+        """Keep its keys by `adopt`, then its inception."""
+        adopt(self.prepared, self.id)
+        statements.append(self.id, [row_of(self.inception, now)])
+
+
+def bear(entropy: Entropy, recovery: tuple[str, ...] = ()) -> Newborn:
+    """A new agent (`shared/spec/identity.md`). `recovery`: at most 3 commitments."""
     prepared = prepare(entropy)
     born = Inception(did_key(prepared.current_public), commitment(prepared.next_public), recovery)
-    signed = parse_signed(seal(payload_type("inception"), born.payload(), prepared.current).dump())
-    adopt(prepared, born.id)
-    statements.append(born.id, [row_of(signed, clock())])
-    return born.id
+    return Newborn(
+        prepared, parse_signed(seal(payload_type("inception"), born.payload(), prepared.current).dump())
+    )

@@ -38,7 +38,7 @@ from skyswarm.drivers.local.storages import LocalStorages
 from skyswarm.drivers.local.tasks import SqliteTasks
 from skyswarm.drivers.seeds import make_recovery
 from skyswarm.drivers.storages.presign import Presigner
-from skyswarm.edge.founding import found
+from skyswarm.edge.founding import bear
 from skyswarm.edge.limits_file import read_limits
 from skyswarm.messages.keys import commitment
 from skyswarm.ports.system import Clock, Entropy
@@ -67,7 +67,7 @@ class Runtime:
         # An agent that the internet reaches must not be sent into the network it stands in.
         policy = policy or AddressPolicy(allow_private=not _public(self.config.public_url))
         limits = limits or read_limits(home.path)
-        self.presigner = Presigner(home.presign_secret(), self.base_url, clock)
+        self.presigner = Presigner(home.presign_secret(), lambda: self.base_url, clock)
         self.storages = LocalStorages(home, self.presigner)
         self.tasks = SqliteTasks(self.database)
         self.transfers = SqliteTransfers(self.database)
@@ -160,31 +160,33 @@ def create(
 ) -> tuple[Runtime, str | None]:
     """Make a home with a new identity. Returns the runtime, and the recovery key's text to be shown once.
 
-    Keys and inception are stored under the id before the settings name it: a crash leaves a home that `create` takes
-    again.
+    Of several at once one makes it, the others get the SetupError that there is an agent already. Keys and inception
+    are stored under the id before the settings name it: a crash leaves a home that `create` takes again.
     """
-    home = Home.create(path, entropy)
     commitments: tuple[str, ...] = ()
     text = None
     if recovery:
         public, text = make_recovery(entropy)
         commitments = (commitment(public),)
-    database = Database(home.database)
-    adopt = FileKeys(home.keys, entropy).adopt
-    agent = found(adopt, SqliteStatements(database), clock, entropy, commitments)
-    database.close()
-    home.save(
-        Config(
-            name=name,
-            agent=agent,
-            host=host,
-            port=port,
-            public_url=public_url,
-            storages=MappingProxyType({"home": StorageConfig("folder", "storage")}),
-            role=role,
-            fsync=fsync,
-        )
+    born = bear(entropy, commitments)
+    config = Config(
+        name=name,
+        agent=born.id,
+        host=host,
+        port=port,
+        public_url=public_url,
+        storages=MappingProxyType({"home": StorageConfig("folder", "storage")}),
+        role=role,
+        fsync=fsync,
     )
+    config.dump()  # what is wrong in it is said before anything is made
+    with Home.founding(path, entropy) as home:
+        database = Database(home.database)
+        try:
+            born.keep(FileKeys(home.keys, entropy).adopt, SqliteStatements(database), clock())
+        finally:
+            database.close()
+        home.complete(config)
     return Runtime(home, clock=clock, entropy=entropy), text
 
 

@@ -11,7 +11,7 @@ Values called `*_json` or `envelope` are opaque bytes to the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -51,17 +51,19 @@ class StatementRow:
 class Statements(Protocol):
     """An append-only set of statements, numbered in the order of acceptance. Nothing is ever changed or removed."""
 
-    def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
+    def append(self, agent: str, rows: Sequence[StatementRow], *, once: bool = False) -> list[int]:
         """Add those whose (id, envelope) is new; returns each row's position (an old one's is its first). Two
         statements with one (issuer, seq) are both kept: the pair is a proof of equivocation. So are two envelopes of
-        one id: a copy with a worthless signature must never keep the true one out. The new ones are added in order, at
-        least 32 in one atomic step (fewer only when they have more than a megabyte): a crash in the middle of a longer
+        one id: a copy with a worthless signature must never keep the true one out. `once`, for rows whose signatures
+        were verified: no id that is there, in whatever envelope, is added again. The new ones are added in order, at
+        least 16 in one atomic step (fewer only when they have more than a megabyte): a crash in the middle of a longer
         call leaves the first ones, and no reader ever sees a position before those below it."""
         ...
 
-    def extend(self, agent: str, row: StatementRow) -> int:
-        """Add a statement of one of *our own* chains: ConflictError when another one has that (issuer, seq).
-        Two processes of one agent can therefore never equivocate."""
+    def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
+        """Add a statement of one of *our own* chains: ConflictError unless the ids that have its (issuer, seq) are
+        exactly those of `beside`, which the caller knows to be void; a row whose id is there already is added as
+        `append` would. Two processes of one agent can therefore never equivocate."""
         ...
 
     def after(self, agent: str, position: int, limit: int) -> list[StatementRow]:
@@ -70,6 +72,14 @@ class Statements(Protocol):
 
     def of(self, agent: str, issuer: str, seq: int = 0, limit: int = 1000) -> list[StatementRow]:
         """An issuer's statements with seq ≥ `seq`, by seq, then position."""
+        ...
+
+    def since(self, agent: str, issuer: str, position: int, limit: int = 1_000_000) -> list[StatementRow]:
+        """An issuer's statements with a position ≥ `position`, in that order; costs what it returns."""
+        ...
+
+    def key_event(self, agent: str, issuer: str) -> StatementRow | None:
+        """An issuer's inception, rotation or retirement with the greatest (seq, position); costs one row."""
         ...
 
     def count(self, agent: str) -> int:

@@ -42,3 +42,19 @@ class Keys(Protocol):
         running it again.
         """
         ...
+
+    def reserve(self, agent: str, undone: str) -> tuple[bytes, bytes]:
+        """The public halves of a fresh signing key and a fresh upcoming one, for the recovery that undoes the statement
+        `undone` (id): made from entropy alone and kept durably beside the agent's keys, which stay as they are. Until
+        `replace` they stay the same for that statement, so that of two processes none loses what the other has named.
+        AbsentError: the agent has no keys here."""
+        ...
+
+    def replace(self, agent: str, undone: str, expect: bytes) -> None:
+        """Make the keys that were reserved for that recovery the agent's, all three of them, atomically and durably.
+
+        Conditional: ConflictError unless the reserved signing key is `expect`; AbsentError when nothing is reserved, or
+        not any more. As with `rotate` the statement is stored first, and a crash between the two is mended by running
+        it again.
+        """
+        ...

@@ -54,19 +54,21 @@ class Node:
 @dataclass(frozen=True, slots=True)
 class Equivocation:
     """Two statements of one issuer with one seq, both validly signed: the proof, as envelopes, lower id
-    first.
+    first. `rank`: how high they stand; a rotation mends what stands below one.
     """
 
     issuer: str
     seq: int
     first: bytes
     second: bytes
+    rank: int = 0
 
     def error(self) -> EquivocationError:
         """To raise or to show."""
+        what = "a recovery" if self.rank else "a rotation by the pre-committed key"
         return EquivocationError(
             f"{self.issuer[:8]} signed two statements with number {self.seq}; nothing from there on counts",
-            advice="Its owner mends it with a rotation by the pre-committed key.",
+            advice=f"Its owner mends it with {what}.",
         )
 
 
@@ -180,5 +182,7 @@ class Branches:
             rivals[1] if best in here or rivals[1].rank == best.rank else next(n for n in rivals if n in here)
         )
         first, second = sorted((best, other), key=lambda node: node.id)
-        self.equivocation = Equivocation(self.issuer, first.statement.seq, first.envelope, second.envelope)
+        self.equivocation = Equivocation(
+            self.issuer, first.statement.seq, first.envelope, second.envelope, best.rank
+        )
         return None

@@ -9,7 +9,7 @@ and nothing is verified twice. Which of the checked statements count is decided 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from skyswarm.errors import SequenceError, SignatureError, StatementError
@@ -62,6 +62,11 @@ class Chain:
     def accepted(self) -> Sequence[Node]:
         """The statements that count, from the inception; the index is the seq."""
         return self._branches.path
+
+    @property
+    def nodes(self) -> Collection[Node]:
+        """Every checked statement that has its place, on whatever branch."""
+        return self._branches.nodes.values()
 
     @property
     def rewrites(self) -> int:

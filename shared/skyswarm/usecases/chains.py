@@ -1,7 +1,7 @@
 """One issuer's chain, replayed from the statements that a tenant has stored.
 
-Law: the store is the truth and is read on every call; what is kept in `deps.cache` is only which signatures were
-checked before and the replay they led to, so that losing it loses nothing. `trust/chain.py` judges.
+Law: the store is the truth and is asked on every call for what is new; what is kept in `deps.cache` is only which
+signatures were checked before and the replay they led to, so that losing it loses nothing. `trust/chain.py` judges.
 """
 
 from __future__ import annotations
@@ -11,57 +11,148 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from skyswarm.messages.statements import parse_signed
 from skyswarm.ports.records import StatementRow
 from skyswarm.trust.chain import Chain
-from skyswarm.trust.keys import Checker
+from skyswarm.trust.keys import Checker, KeyState
 from skyswarm.usecases.deps import Deps
 
-MOST_CHAINS = 512
+MOST_ISSUERS = 20_000
+"""Issuers of whom something is kept in this process; a few hundred bytes each, besides what follows."""
+MOST_BYTES = 64 * 1024 * 1024
+"""Envelopes of the chains that are kept replayed."""
 MOST_CHECKED = 200_000
 _PAGE = 1000
 _GUARD = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an issuer's chain stands: its keys, and number and id of the newest statement that counts."""
+
+    keys: KeyState
+    seq: int
+    id: str
+
+
 @dataclass(slots=True)
 class _Replay:
+    """`rows` by seq; `end`: the position after the last of them."""
+
     chain: Chain
-    positions: list[int] = field(default_factory=list)
+    rows: list[StatementRow] = field(default_factory=list)
+    end: int = 0
+    size: int = 0
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What is kept of one issuer. `standing`: with the position that it counts up to; it outlives the replay."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    users: int = 0
+    replay: _Replay | None = None
+    standing: tuple[Standing, int] | None = None
 
 
 @dataclass(slots=True)
 class _Kept:
-    replays: OrderedDict[str, _Replay] = field(default_factory=OrderedDict)
+    slots: OrderedDict[str, _Slot] = field(default_factory=OrderedDict)
+    replays: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    size: int = 0
     checked: set[str] = field(default_factory=set)
-    lock: threading.RLock = field(default_factory=threading.RLock)
 
 
 @contextmanager
 def replayed(deps: Deps, tenant: str, issuer: str) -> Iterator[tuple[Chain, list[StatementRow]]]:
-    """The issuer's chain as stored with this tenant, and its rows by seq, held exclusively while in the block.
+    """The issuer's chain as stored with this tenant, and its rows by seq, held exclusively while in the block: others
+    who want the same issuer wait, nobody else does.
 
     Whoever offers the chain more inside the block must have stored it when the block ends, or raise.
     """
+    with _slot(deps, tenant, issuer) as (kept, slot), slot.lock:
+        replay, slot.replay = slot.replay, None
+        replay = _caught_up(deps, tenant, issuer, kept, replay)
+        where = _standing(replay.chain)
+        slot.standing = None if where is None else (where, replay.end)
+        yield replay.chain, replay.rows
+        slot.replay = replay
+        _make_room(kept, issuer, replay.size)
+
+
+def standing(deps: Deps, tenant: str, issuer: str) -> Standing | None:
+    """Where the issuer's chain stands; None: its inception is not here. When nothing of it came since it was looked at
+    last, this reads no statement."""
+    with _slot(deps, tenant, issuer) as (_, slot):
+        known = slot.standing
+        if known is not None and not deps.statements.since(tenant, issuer, known[1], 1):
+            return known[0]
+    with replayed(deps, tenant, issuer) as (line, _):
+        return _standing(line)
+
+
+def _standing(line: Chain) -> Standing | None:
+    if line.keys is None:
+        return None
+    newest = line.accepted[-1]
+    return Standing(line.keys, newest.statement.seq, newest.id)
+
+
+@contextmanager
+def _slot(deps: Deps, tenant: str, issuer: str) -> Iterator[tuple[_Kept, _Slot]]:
+    """The issuer's slot, which stays while in the block."""
     with _GUARD:
         kept = deps.cache.get((tenant, "chains"))
         if not isinstance(kept, _Kept):
             kept = deps.cache[tenant, "chains"] = _Kept()
-    with kept.lock:
-        rows = rows_of(deps, tenant, issuer)
-        positions = [row.position for row in rows]
-        replay = kept.replays.pop(issuer, None)
-        if replay is None or replay.positions != positions[: len(replay.positions)]:
-            if len(kept.checked) > MOST_CHECKED:
-                kept.checked.clear()
-            replay = _Replay(Chain(issuer, Checker(kept.checked)))
-        for row in rows[len(replay.positions) :]:
+        slot = kept.slots.setdefault(issuer, _Slot())
+        kept.slots.move_to_end(issuer)
+        slot.users += 1
+    try:
+        yield kept, slot
+    finally:
+        with _GUARD:
+            slot.users -= 1
+            for name in list(islice(kept.slots, max(0, len(kept.slots) - MOST_ISSUERS))):
+                if not kept.slots[name].users:
+                    del kept.slots[name]
+                    kept.size -= kept.replays.pop(name, 0)
+
+
+def _caught_up(deps: Deps, tenant: str, issuer: str, kept: _Kept, replay: _Replay | None) -> _Replay:
+    """The replay with all that is stored by now. Only what is new is read, unless something was dropped before."""
+    new = deps.statements.since(tenant, issuer, replay.end) if replay is not None else []
+    if replay is None or (new and replay.chain.overflowed):
+        if len(kept.checked) > MOST_CHECKED:
+            kept.checked.clear()
+        replay = _Replay(Chain(issuer, Checker(kept.checked)))
+        new = rows_of(deps, tenant, issuer)
+    if new:
+        new.sort(key=_place)
+        for row in new:
             replay.chain.offer(parse_signed(row.envelope), row.received)
-        replay.positions = positions
-        yield replay.chain, rows
-        kept.replays[issuer] = replay
-        while len(kept.replays) > MOST_CHAINS:
-            kept.replays.popitem(last=False)
+        replay.rows = sorted((*replay.rows, *new), key=_place)
+        replay.end = max(replay.end, *(row.position + 1 for row in new))
+        replay.size += sum(len(row.envelope) for row in new)
+    return replay
+
+
+def _place(row: StatementRow) -> tuple[int, int]:
+    return row.seq, row.position
+
+
+def _make_room(kept: _Kept, issuer: str, size: int) -> None:
+    """Count a replay that is kept, and let go of those that were used longest ago."""
+    with _GUARD:
+        kept.size += size - kept.replays.pop(issuer, 0)
+        kept.replays[issuer] = size
+        while kept.size > MOST_BYTES and len(kept.replays) > 1:
+            name, freed = kept.replays.popitem(last=False)
+            kept.size -= freed
+            if name in kept.slots:
+                kept.slots[name].replay = None
 
 
 def rows_of(deps: Deps, tenant: str, issuer: str) -> list[StatementRow]:

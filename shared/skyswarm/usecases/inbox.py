@@ -29,7 +29,7 @@ from skyswarm.ports.storage import ANY_VERSION
 from skyswarm.usecases import jobs, objects
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.jobs import Job
-from skyswarm.usecases.reporting import refused_status, report_of, status_of
+from skyswarm.usecases.reporting import counted, refused_status, report_of, status_of
 from skyswarm.usecases.starting import Wish, drop_id, start_manifest
 
 INBOX = "#inbox"
@@ -193,7 +193,7 @@ def refresh(deps: Deps, agent: str) -> None:
             continue
         mark = f"status/{job.id}"
         known = deps.notes.get(agent, mark)
-        tally = deps.transfers.tally(agent, job.id)
+        tally = counted(deps, agent, job)
         state = canonical.dumps([job.version, tally.done, tally.bytes])
         if known is None or known.value != state:
             try:

@@ -21,7 +21,8 @@ class Limits:
     lease: float = 60.0
     """A batch's lease; it is renewed at a third of this."""
     batch_bytes: int = 64 * 1024 * 1024
-    batch_files: int = 256
+    batch_files: int = 240
+    """One request asks for all URLs of a batch: so many of the longest that there are fit into one reply."""
     strikes: int = 3
     """Lies (pieces that do not verify) after which a source is dropped for the transfer."""
     rest: float = 2.0
@@ -37,3 +38,7 @@ class Limits:
     status_every: float = 1.0
     vouch_days: int = 30
     failures_kept: int = 100
+    log_bytes_per_day: int = 256 * 1024 * 1024
+    """Read of one repository's log in a day (UTC); what is beyond that waits."""
+    log_bytes: int = 4 * 1024 * 1024 * 1024
+    """Read of one repository's log in all."""

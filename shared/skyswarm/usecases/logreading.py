@@ -21,14 +21,16 @@ from skyswarm.errors import (
     SignatureError,
 )
 from skyswarm.messages.dsse import Envelope
+from skyswarm.messages.fields import from_b64url
+from skyswarm.messages.httpsig import MAX_SKEW
 from skyswarm.messages.note import COSIGNATURE, MAX_NOTE, Checkpoint, NoteKey, SignedNote
 from skyswarm.messages.repository import MAX_PAGE, StatementsPage
 from skyswarm.messages.statements import MAX_PAYLOAD, Announce, parse_signed
 from skyswarm.ports.records import StatementRow
 from skyswarm.trust import tlog
 from skyswarm.trust.tlog import Frontier
-from skyswarm.usecases import repos, wire
-from skyswarm.usecases.chains import keep, replayed, store_genuine
+from skyswarm.usecases import intake, repos, wire
+from skyswarm.usecases.chains import keep, replayed
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.loghead import HEAD, entry_of, origin_of
 from skyswarm.usecases.repos import Mine, Repo, State, parse_repo
@@ -65,7 +67,8 @@ class Tip:
 def pull(deps: Deps, agent: str, url: str) -> Pulled:
     """Read what is new in a repository's log, and check that it is the old log continued.
 
-    Being caught (RollbackError, ForkError, OmissionError) is returned and kept with its proof. Raises
+    Being caught (RollbackError, ForkError, OmissionError) is returned and kept with its proof. What is beyond the room
+    that a repository has (`intake.py`) waits, and its State says so. Raises
     RepositoryUnreachableError, RepositoryError (it answers nonsense or is frozen), SignatureError, ConflictError
     (another process of this agent reads the same log now).
     """
@@ -85,22 +88,21 @@ def pull(deps: Deps, agent: str, url: str) -> Pulled:
     frontier, mine = before.progress()
     rows = 0
     for _ in range(PAGES):
-        if frontier.size >= size:
+        if frontier.size >= size or _is_full(deps, agent, repo.id):
             break
-        page = _page(deps, agent, repo, frontier.size, size)
+        ids, page = _page(deps, agent, repo, frontier.size, size)
         mine = _count_mine(deps, agent, page, mine)
-        repos.keep_ids(deps, agent, repo.id, frontier.size, list(page))
-        start = frontier.size
-        frontier = frontier.append(tlog.leaf_hash(entry_of(one)) for one in page)
-        rows += len(page)
+        start, frontier = frontier, frontier.append(tlog.leaf_hash(entry_of(one)) for one in ids)
         _advance(deps, agent, repo.id, start, frontier, mine)
+        repos.keep_ids(deps, agent, repo.id, start.size, ids, frontier)
+        rows += len(ids)
     if frontier.size < size:
-        return Pulled(rows, more=True)
+        return Pulled(rows, more=repos.state(deps, agent, repo.id).full is None)
     if frontier.root() != tip.checkpoint.root:
         caught = ForkError(f"the statements that {repo.url} serves are not those of its signed log")
         repos.change(deps, agent, repo.id, State.restarted)
         return Pulled(rows, alarms=(repos.alarm(deps, agent, repo.id, caught, before.note, tip.note),))
-    after = repos.change(deps, agent, repo.id, lambda now: now.verified(frontier, mine, tip.note, tip.time))
+    after = _read_whole(deps, agent, repo.id, frontier, mine, tip)
     return Pulled(rows, alarms=_omission(deps, agent, repo, after))
 
 
@@ -155,6 +157,9 @@ def _tip(deps: Deps, agent: str, repo: Repo) -> Tip:
     except InputError as error:
         raise RepositoryError(f"the checkpoint of {repo.url} makes no sense: {error.message}") from error
     if tip is None:
+        no_room = intake.full(deps, agent, repo.id)
+        if no_room is not None:  # for its newest key
+            raise no_room
         raise SignatureError(
             f"the checkpoint of {repo.url} is not signed by the key of {repo.id[:12]}",
             advice="Somebody else answers at this address, or the repository lost its key.",
@@ -202,29 +207,42 @@ def read_chain(deps: Deps, agent: str, repo: Repo, issuer: str, timeout: float |
             raise RepositoryError(f"the statements of {repo.url} make no sense: {error.message}") from error
         if any(row.issuer != issuer for row in brought):
             raise RepositoryError(f"{repo.url} answers with the statements of others")
-        stored = store_genuine(deps, agent, brought)
+        stored = intake.genuine(deps, agent, repo.id, brought)
         if not stored or page.next >= page.count or page.next <= seq or deps.clock() >= end:
             return
         seq = page.next
 
 
-def _page(deps: Deps, agent: str, repo: Repo, start: int, size: int) -> dict[str, StatementRow | None]:
-    """Read and store one page of the log: the ids in order, each with its row (None: not a statement known here)."""
+def _page(
+    deps: Deps, agent: str, repo: Repo, start: int, size: int
+) -> tuple[list[str], dict[str, StatementRow | None]]:
+    """Read and store one page of the log: the ids in order, and the row of each (None: not a statement known here).
+
+    An id may stand there twice, in two envelopes: two processes of the repository took it at once. Both are entries.
+    """
     body = wire.get(deps, f"{repo.url}/v1/statements?after={start}&limit={MAX_PAGE}")
     try:
         envelopes = StatementsPage.parse(body).statements[: size - start]
         ids = [hashlib.sha256(Envelope.parse(one, MAX_PAYLOAD).payload).hexdigest() for one in envelopes]
     except InputError as error:
         raise RepositoryError(f"the statements of {repo.url} make no sense: {error.message}") from error
-    if not envelopes or len(set(ids)) != len(ids):
+    if not envelopes:
         raise RepositoryError(
             f"{repo.url} signed {size} statements, but does not serve number {start} and after"
         )
+    intake.count(deps, agent, repo.id, sum(map(len, envelopes)))
     now = deps.clock()
-    page = {one: _row(envelope, now) for one, envelope in zip(ids, envelopes, strict=True)}
-    rows = [row for row in page.values() if row is not None]
-    stored = keep(deps, agent, rows)
-    return {one: row if one in stored else None for one, row in page.items()}
+    read = [_row(envelope, now) for envelope in envelopes]
+    stored = keep(deps, agent, [row for row in read if row is not None])
+    return ids, {one: row if one in stored else None for one, row in zip(ids, read, strict=True)}
+
+
+def _is_full(deps: Deps, agent: str, repo: str) -> bool:
+    """Whether nothing more of this log is read now; its State says why."""
+    error = intake.full(deps, agent, repo)
+    why = None if error is None else error.to_json()
+    repos.change(deps, agent, repo, lambda now: replace(now, full=why))
+    return why is not None
 
 
 def _row(envelope: bytes, now: float) -> StatementRow | None:
@@ -250,22 +268,44 @@ def _count_mine(deps: Deps, agent: str, page: dict[str, StatementRow | None], mi
     return count, head
 
 
-def _advance(deps: Deps, agent: str, repo: str, start: int, frontier: Frontier, mine: Mine) -> None:
+def _advance(deps: Deps, agent: str, repo: str, start: Frontier, frontier: Frontier, mine: Mine) -> None:
+    """Claim the page between the two for this process: only then are its ids kept."""
+
     def decide(now: State) -> State:
-        if now.progress()[0].size != start:
+        if now.progress()[0] != start:
             raise ConflictError("another process of this agent reads this log now")
         return now.at(frontier, mine)
 
     repos.change(deps, agent, repo, decide)
 
 
+def _read_whole(deps: Deps, agent: str, repo: str, frontier: Frontier, mine: Mine, tip: Tip) -> State:
+    """Take what was read for the log that `tip` states, once the ids that are kept are the ones that give its root."""
+
+    def decide(now: State) -> State:
+        if now.progress()[0] != frontier:
+            raise ConflictError("another process of this agent reads this log now")
+        known = Frontier.load(now.size, from_b64url(now.frontier))
+        new = repos.kept_ids(deps, agent, repo, now.size, frontier.size)
+        if known.append(tlog.leaf_hash(entry_of(one)) for _, one in new) != frontier:
+            raise repos.start_over(deps, agent, repo, frontier)
+        return now.verified(frontier, mine, tip.note, tip.time)
+
+    return repos.change(deps, agent, repo, decide)
+
+
 def _omission(deps: Deps, agent: str, repo: Repo, held: State) -> tuple[RepositoryError, ...]:
-    """The alarm when what the repository took from us is not in a log that it signed later than promised."""
-    if held.pushed <= held.mine or held.time <= held.pushed_at + PROMISE:
+    """The alarm when what the repository took from us is not in a log that it signed later than promised: by its own
+    clock, which may be ahead of ours."""
+    if held.pushed <= held.mine or held.time <= held.pushed_at + PROMISE + MAX_SKEW:
+        return ()
+    with replayed(deps, agent, agent) as (line, _):
+        owed = [node.id for node in line.accepted[held.pushed - 1 : held.pushed]] == [held.pushed_head]
+    repos.change(deps, agent, repo.id, lambda now: replace(now, pushed=now.mine, pushed_head=now.mine_head))
+    if not owed:  # replaced since by a recovery or a rotation of ours: `push` counts again, nobody is accused
         return ()
     error = OmissionError(
         f"{repo.url} took our statements up to number {held.pushed - 1}, but its log has only {held.mine} of them",
         advice="Use at least one other repository; they are handed in again.",
     )
-    repos.change(deps, agent, repo.id, lambda now: replace(now, pushed=now.mine))
     return (repos.alarm(deps, agent, repo.id, error, held.note),)

@@ -11,15 +11,16 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from skyswarm.errors import InputError, MalformedError, RepositoryUnreachableError, SignatureError, SkyError
 from skyswarm.messages.fields import ID, b64url
 from skyswarm.messages.repository import AnnounceRequest, LookupReply
 from skyswarm.messages.statements import Announce, Signed, parse_signed
+from skyswarm.messages.status import shown
+from skyswarm.usecases import intake, wire
 from skyswarm.usecases import repos as known
-from skyswarm.usecases import wire
-from skyswarm.usecases.chains import replayed, store_genuine
+from skyswarm.usecases.chains import replayed
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.logreading import read_chain
 from skyswarm.usecases.repos import Repo, parse_repo
@@ -29,6 +30,7 @@ GRACE = 0.3
 """Seconds that the others still get once one repository has named somebody."""
 GRACE_EMPTY = 2.0
 """The same once one has answered that it knows nobody."""
+_NAMED = 80
 _CONTEXT = b"skyswarm/v1/lookup"
 
 
@@ -53,14 +55,28 @@ def lookup_key(manifest_id: str) -> str:
 class Answers:
     """What a look-up brought: the agents found, those first whom a repository named first (which is who came to it
     first: an announcement's serial is anybody's to choose); which repositories (URLs) answered, and why the others
-    did not (those that were too slow for this look-up say so)."""
+    did not (those that were too slow for this look-up say so); `unusable`: addresses of none, as they were named."""
 
     found: tuple[Found, ...]
     answered: tuple[str, ...]
     failed: dict[str, SkyError]
+    unusable: dict[str, InputError] = field(default_factory=dict)
 
     def nobody(self, what: str) -> str:
-        """Who was asked, and why nobody could be named."""
+        """Who was asked, and why nobody could be named; what could not be asked, and why."""
+        told = self._nobody(what)
+        if not self.unusable:
+            return told
+        why = next(iter(self.unusable.values())).message
+        same = [shown(url, _NAMED) for url, one in self.unusable.items() if one.message == why][:2]
+        count = f"{len(self.unusable)} address{'' if len(self.unusable) == 1 else 'es'}"
+        more = " and more" if len(same) < len(self.unusable) else ""
+        odd = f"{count} could not be asked ({', '.join(same)}{more}: {why})"
+        if not self.answered and not self.failed:
+            return f"no repository could be asked who holds {what}: {odd}"
+        return f"{told}; {odd}"
+
+    def _nobody(self, what: str) -> str:
         silent = [f"{url.rpartition('/a/')[0]}: {why.message}" for url, why in self.failed.items()]
         asked = len(self.answered) + len(silent)
         count = f"{asked} repositor{'y' if asked == 1 else 'ies'} asked"
@@ -87,14 +103,14 @@ def look_up(deps: Deps, agent: str, manifest_id: str, urls: Sequence[str], execu
     nothing but MalformedError.
     """
     key = lookup_key(manifest_id)
-    every = _sound(urls)
+    every, unusable = _sound(urls)
     first = known.awake(deps, agent, every)
     answers = _ask_all(deps, agent, key, first, executor)
     resting = tuple(repo for repo in every if repo not in first)
     if answers.found or not resting:
-        return answers
+        return replace(answers, unusable=unusable)
     late = _ask_all(deps, agent, key, resting, executor)
-    return Answers(late.found, answers.answered + late.answered, answers.failed | late.failed)
+    return Answers(late.found, answers.answered + late.answered, answers.failed | late.failed, unusable)
 
 
 def _ask_all(deps: Deps, agent: str, key: str, asked: tuple[Repo, ...], executor: Executor) -> Answers:
@@ -133,15 +149,18 @@ def _ask_all(deps: Deps, agent: str, key: str, asked: tuple[Repo, ...], executor
     return Answers(tuple(first), tuple(answered), failed)
 
 
-def _sound(urls: Sequence[str]) -> tuple[Repo, ...]:
+def _sound(urls: Sequence[str]) -> tuple[tuple[Repo, ...], dict[str, InputError]]:
+    """The repositories that can be asked, and why what else was named (by a link or manifest) cannot."""
     repos: dict[str, Repo] = {}
+    unusable: dict[str, InputError] = {}
     for url in urls:
         try:
             repo = parse_repo(url)
-        except InputError:
-            continue  # of a link or manifest: the other repositories may know
-        repos[repo.url] = repo
-    return tuple(repos.values())
+        except InputError as error:
+            unusable[url] = error  # the other repositories may know
+        else:
+            repos[repo.url] = repo
+    return tuple(repos.values()), unusable
 
 
 def _ask(deps: Deps, agent: str, repo: Repo, key: str) -> list[Found]:
@@ -166,7 +185,7 @@ def _checked(deps: Deps, agent: str, repo: Repo, key: str, row: AnnounceRequest,
     if not isinstance(event, Announce) or key not in event.lookups or event.exp <= deps.clock():
         raise MalformedError("not an announcement of this share, or expired")
     brought = [row_of(parse_signed(one), deps.clock()) for one in row.chain]
-    store_genuine(deps, agent, [one for one in brought if one.issuer == event.iss])
+    intake.genuine(deps, agent, repo.id, [one for one in brought if one.issuer == event.iss])
     try:
         _verify(deps, agent, signed, event)
     except (MalformedError, SignatureError):

@@ -54,8 +54,8 @@ class Mover:
         self.batch, self.holder = batch, holder
         self.sink: Storage = deps.storages.open(agent, job.storage)
         self.items: list[Item] = canonical.loads(batch.plan_json, MAX_PLAN)["items"]
-        saved = canonical.loads(batch.progress_json, MAX_PLAN)
-        self.gains = Gains(wasted=saved.get("wasted", 0), sources=saved.get("sources", {}))
+        self.before = canonical.loads(batch.progress_json, MAX_PLAN)
+        self.gains = Gains(wasted=self.before.get("wasted", 0), sources=self.before.get("sources", {}))
         self.looked = deps.clock()
         self.rows: list[HeldFile] = []
         self.relay = Relay(deps, agent, job, self.items, self.sink.kind, self.gains, self.beat)
@@ -101,7 +101,7 @@ class Mover:
         """A file of one piece, or none: put whole."""
         if self.there(entry, key, 0, min(1, entry.size)):
             # After a crash the batch's finished files are found like this; they were moved, not held before.
-            self.count(entry.size, held=self.batch.attempts == 1)
+            held = self.batch.attempts == 1
         else:
             data = self.from_own(entry)
             if data is None and entry.size:
@@ -118,8 +118,9 @@ class Mover:
                 self.job.storage, key, found.version, entry.size, entry.content, self.packed(entry)
             )
             self.rows.append(row)  # written with the batch: one write instead of hundreds
-            self.count(entry.size)
+            held = False
         self.gains.files += 1
+        self.count(entry.size, held=held)
 
     def big(self, number: int, entry: FileEntry, key: str, first: int, count: int, upload: str) -> None:
         """Some pieces of a file of several."""
@@ -241,7 +242,12 @@ class Mover:
 
     def save(self, *, last: bool = False) -> None:
         """Renew the lease and keep the progress. LeaseLostError, unless it is the `last` time."""
-        progress = {"wasted": self.gains.wasted, "sources": self.gains.sources, "bytes": self.gains.bytes}
+        # What an earlier holder brought is there, although this one has not come to it yet.
+        progress = {
+            name: max(self.before.get(name, 0), getattr(self.gains, name))
+            for name in ("files", "pieces", "bytes", "held", "wasted")
+        }
+        progress["sources"] = self.gains.sources
         try:
             self.deps.transfers.save(
                 self.agent,

@@ -13,8 +13,9 @@ from skyswarm.messages.keys import commitment, did_key
 from skyswarm.messages.statements import Distrust, Retire, Revoke, Rotate, Signed, Vouch
 from skyswarm.ports.records import Entry
 from skyswarm.usecases.deps import Deps
+from skyswarm.usecases.recovery import finish
 from skyswarm.usecases.spreading import soon
-from skyswarm.usecases.views import issue, viewing
+from skyswarm.usecases.views import issue, viewing, way_back
 
 _NAME = re.compile(r"[^\W\d_][\w.-]{0,39}")
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -141,8 +142,16 @@ def distrust(
     return signed
 
 
+def disputed(deps: Deps, agent: str) -> int | None:
+    """The number from which on the agent's own statements contradict each other; None: they do not."""
+    with viewing(deps, agent) as view:
+        state = view.key_state(agent)
+    return state.equivocation.seq if state is not None and state.equivocation is not None else None
+
+
 def rotate(deps: Deps, agent: str) -> Signed:
-    """Replace the signing key by the pre-committed one.
+    """Replace the signing key by the pre-committed one. It also mends a contradiction in the agent's own chain:
+    whatever stands from the first disputed number on, signed by whomever, is void then.
 
     The statement is stored first and names the key after the next, which the key store has made already; so a crash
     before the store's own step is mended by `mend_rotation`, and never leaves an agent without its key.
@@ -178,16 +187,20 @@ def retire(deps: Deps, agent: str) -> Signed:
 
 
 def mend_rotation(deps: Deps, agent: str) -> bool:
-    """After a crash: when our chain already names the upcoming key, make the key store follow. True: it had to."""
+    """After a crash: when our chain already names the upcoming key, or those of a recovery, make the key store follow.
+    True: it had to. InputError: it names keys that are not here, by a thief's hand or an old copy's."""
+    if finish(deps, agent):
+        return True
     with viewing(deps, agent) as view:
         state = view.key_state(agent)
     current = deps.keys.current(agent).public
     if state is None or state.retired or state.key == current:
         return False
-    if deps.keys.upcoming(agent).public != state.key:
+    ours = deps.keys.upcoming(agent).public, commitment(deps.keys.following(agent))
+    if ours != (state.key, state.keys.next):
         raise InputError(
             "the key in this home is not the one that your statements name",
-            advice="This home may be an old copy: never run two copies of one agent.",
+            advice=way_back(state.keys, "This home may be an old copy: never run two copies of one agent."),
         )
     deps.keys.rotate(agent, current)
     return True

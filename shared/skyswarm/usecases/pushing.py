@@ -36,8 +36,10 @@ def push(deps: Deps, agent: str, url: str, *, afresh: bool = False) -> int:
     repo = parse_repo(url)
     chain = _own(deps, agent)
     held = repos.state(deps, agent, repo.id)
-    if held.mine and held.mine_head != _id_at(chain, held.mine - 1):
-        held = _recount(deps, agent, repo, chain)  # a recovery has replaced statements that it holds
+    if _replaced(chain, held.mine, held.mine_head) or (
+        held.pushed > held.mine and _replaced(chain, held.pushed, held.pushed_head)
+    ):
+        held = _recount(deps, agent, repo, chain)
     start = held.mine if afresh else max(held.mine, held.pushed)
     try:
         return _hand_in(deps, agent, repo, [one for one in chain if one.seq >= start])
@@ -59,12 +61,20 @@ def _id_at(chain: list[_Own], seq: int) -> str:
     return next((one.id for one in reversed(chain) if one.seq == seq), "")
 
 
+def _replaced(chain: list[_Own], count: int, head: str) -> bool:
+    """Whether a recovery, or a rotation beside what it makes void, has replaced some of that many statements."""
+    return count > 0 and (not head or head != _id_at(chain, count - 1))
+
+
 def _recount(deps: Deps, agent: str, repo: Repo, chain: list[_Own]) -> State:
     held = {one for _, one in repos.logged(deps, agent, repo.id)}
     mine = next((one.seq for one in chain if one.id not in held), chain[-1].seq + 1 if chain else 0)
     head = _id_at(chain, mine - 1)
     return repos.change(
-        deps, agent, repo.id, lambda now: replace(now.restarted(), mine=mine, mine_head=head, pushed=mine)
+        deps,
+        agent,
+        repo.id,
+        lambda now: replace(now.restarted(), mine=mine, mine_head=head, pushed=mine, pushed_head=head),
     )
 
 
@@ -92,5 +102,7 @@ def _submit(deps: Deps, agent: str, repo: Repo, batch: list[_Own]) -> None:
         if result.position is None:
             advice = f"It is our own statement {one.seq} that {repo.url} refused."
             raise wire.error_of(result.code or "", result.message or "", advice, RepositoryError)
-    pushed, now = batch[-1].seq + 1, int(deps.clock())
-    repos.change(deps, agent, repo.id, lambda held: replace(held, pushed=pushed, pushed_at=now))
+    pushed, head, now = batch[-1].seq + 1, batch[-1].id, int(deps.clock())
+    repos.change(
+        deps, agent, repo.id, lambda held: replace(held, pushed=pushed, pushed_at=now, pushed_head=head)
+    )

@@ -91,8 +91,8 @@ def known(deps: Deps, agent: str) -> tuple[Repo, ...]:
 class State:
     """Of one log. `note`: the newest checkpoint that checked out, cosigned at `time` (Unix s); `size` and `root` (hex)
     are its own. `mine`: how many statements of our own chain the log provably holds, `mine_head` the id of the last of
-    them. `pushed`: how many it took, at `pushed_at`. `alarm`: what it was first caught at, never cleared by itself;
-    `error`: why the last try failed.
+    them. `pushed`: how many it took, at `pushed_at`, `pushed_head` the id of the last of them. `alarm`: what it was
+    first caught at, never cleared by itself; `error`: why the last try failed. `full`: why its log is read no further.
     """
 
     size: int = 0
@@ -108,10 +108,12 @@ class State:
     mine_head: str = ""
     pushed: int = 0
     pushed_at: int = 0
+    pushed_head: str = ""
     failures: int = 0
     retry_at: int = 0
     error: dict[str, str] | None = None
     alarm: dict[str, str] | None = None
+    full: dict[str, str] | None = None
     version: int = field(default=0, compare=False)
 
     def progress(self) -> tuple[Frontier, Mine]:
@@ -250,33 +252,50 @@ def _read(row: Entry) -> State:
 
 
 # ---- the ids of a log ------------------------------------------------------------------------
-def keep_ids(deps: Deps, agent: str, repo: str, start: int, ids: list[str]) -> None:
-    """Remember the statement ids at `start` and after. ConflictError: another process writes there now."""
+def keep_ids(deps: Deps, agent: str, repo: str, start: int, ids: list[str], claim: Frontier) -> None:
+    """Remember the statement ids at `start` and after, for whom the State's progress was advanced to `claim` before.
+
+    ConflictError: another process reads this log now. Looking at a chunk, then at the claim, then writing on the
+    version that was seen: so a page that was held back never replaces what another process has verified meanwhile.
+    """
     while ids:
         chunk, skip = divmod(start, _CHUNK)
         part, ids = ids[: _CHUNK - skip], ids[_CHUNK - skip :]
         key = f"logged/{repo}/{chunk:012d}"
         old = deps.notes.get(agent, key)
+        now = state(deps, agent, repo)
+        if now.progress()[0] != claim:
+            raise ConflictError("another process of this agent reads this log now")
         before = (old.value if old else b"")[: skip * HASH]
         if len(before) != skip * HASH:
-            raise ConflictError("the ids before these are not there: another process starts over")
+            raise start_over(deps, agent, repo, claim)
         value = before + b"".join(bytes.fromhex(one) for one in part)
-        if old is None or not old.value.startswith(value):
-            deps.notes.put(agent, Entry(key, value, old.version if old else 0))
+        # Also when it is there already: whoever saw the version before must not write any more.
+        deps.notes.put(agent, Entry(key, value, old.version if old else 0))
         start += len(part)
 
 
-def logged(deps: Deps, agent: str, repo: str, start: int = 0) -> Iterator[tuple[int, str]]:
-    """(index, statement id) of a log from `start` up to the size that was verified: the positions that cuts name."""
-    size = state(deps, agent, repo).size
+def start_over(deps: Deps, agent: str, repo: str, claim: Frontier) -> ConflictError:
+    """Give up the progress up to `claim`: its ids are not those that are kept. Returns the error to raise."""
+    change(deps, agent, repo, lambda now: now.restarted() if now.progress()[0] == claim else now)
+    return ConflictError("another process has read this log too, or was cut off: it is read again")
+
+
+def kept_ids(deps: Deps, agent: str, repo: str, start: int, size: int) -> Iterator[tuple[int, str]]:
+    """(index, statement id) from `start` to below `size`, as far as they are kept without a gap."""
     while start < size:
         chunk, skip = divmod(start, _CHUNK)
         row = deps.notes.get(agent, f"logged/{repo}/{chunk:012d}")
         if row is None:
             return
-        for at in range(skip, min(_CHUNK, size - chunk * _CHUNK)):
+        for at in range(skip, min(_CHUNK, size - chunk * _CHUNK, len(row.value) // HASH)):
             yield chunk * _CHUNK + at, row.value[at * HASH : (at + 1) * HASH].hex()
         start = (chunk + 1) * _CHUNK
+
+
+def logged(deps: Deps, agent: str, repo: str, start: int = 0) -> Iterator[tuple[int, str]]:
+    """(index, statement id) of a log from `start` up to the size that was verified: the positions that cuts name."""
+    return kept_ids(deps, agent, repo, start, state(deps, agent, repo).size)
 
 
 def places(deps: Deps, agent: str, since: Mapping[str, int]) -> Iterator[tuple[str, str, int]]:

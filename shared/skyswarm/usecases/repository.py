@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from skyswarm.errors import (
@@ -39,11 +38,13 @@ from skyswarm.messages.requests import Outcome, SubmitReply, SubmitRequest
 from skyswarm.messages.statements import Announce, Head, Logged, Signed, parse_signed
 from skyswarm.ports.records import AnnounceRow, StatementRow
 from skyswarm.trust.chain import Chain, Fate
-from skyswarm.usecases.chains import replayed
+from skyswarm.usecases.chains import Standing, replayed, standing
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.loghead import checkpoint, consistency, guard, inclusion, tile
+from skyswarm.usecases.quotas import KEY_EVENTS, QUOTAS, Quotas, Room
 
 __all__ = [
+    "QUOTAS",
     "Quotas",
     "announce",
     "chain",
@@ -58,7 +59,8 @@ __all__ = [
 
 VOUCH_KINDS = frozenset({"inception", "rotate", "retire", "vouch"})
 REVOKE_KINDS = frozenset({"inception", "rotate", "retire", "revoke", "distrust"})
-KEY_EVENTS = frozenset({"inception", "rotate", "retire"})
+URGENT = frozenset({"rotate", "retire", "revoke"})
+"""What takes a key or a trust back."""
 SKEW = 120
 """Seconds by which an issuer's clock may be ahead."""
 TWINS = 2
@@ -67,21 +69,7 @@ are the proof, more are a flood."""
 MAX_LOOKED_AT = 2000
 """Announcements of one key that a look-up compares, the freshest of them all."""
 _ROOM = MAX_REPLY - 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Quotas:
-    """What one issuer may have a repository store. A thief of the signing key cannot use up the room for key events."""
-
-    statements_per_day: int = 1000
-    key_events_per_day: int = 32
-    announcements_per_hour: int = 8192
-    newcomers_per_hour: int = 600
-    """Issuers that are new here, all together: identities are free, so no quota of each of them bounds a flood."""
-    newcomers_per_day: int = 5000
-
-
-QUOTAS = Quotas()
+_MOST_PLACES = 100_000
 
 
 # ---- what is brought -------------------------------------------------------------------------
@@ -111,8 +99,7 @@ def announce(deps: Deps, repo: str, body: bytes, quotas: Quotas = QUOTAS) -> byt
         for outcome in _take(deps, repo, event.iss, brought, now, quotas):
             if isinstance(outcome, SkyError):
                 raise outcome
-    with replayed(deps, repo, event.iss) as (line, _):
-        head = _signed_by_current_key(line, signed, event)
+    head = _signed_by_current_key(standing(deps, repo, event.iss), signed, event)
     meter = f"announce/{event.iss}/{int(now) // 3600}"
     if deps.meters.read(repo, meter) >= quotas.announcements_per_hour:
         raise QuotaError("too many announcements of this agent in this hour", advice="Announce less often.")
@@ -162,14 +149,16 @@ def _take(
         places = {row.id: row.position for row in rows}
         seqs = {row.id: row.seq for row in rows}
         crowd = Counter(row.seq for row in rows if row.kind not in KEY_EVENTS)
-        room = _Room(deps, repo, issuer, now, quotas)
+        room = Room(deps, repo, issuer, rows, now, quotas)
         new: list[StatementRow] = []
         errors: dict[str, SkyError] = {}
-        for one in brought:
+        urgent = [at for at, one in enumerate(brought) if one.statement.kind in URGENT]
+        for at, one in enumerate(brought):
             event = cast(Logged, one.statement)
             if event.id in places:
                 continue
-            error = _unfit(line, event, seqs, crowd) or room.refusal(event.kind)
+            size, leads = len(one.envelope_bytes), bool(urgent) and at < urgent[-1]
+            error = _unfit(line, event, seqs, crowd) or room.refusal(event.kind, size, leads=leads)
             # A signature is looked at before it is counted: forgeries must not use up the room of whom they name.
             if error is None and line.offer(one, now) not in (Fate.ACCEPTED, Fate.VOID):
                 error = SignatureError(
@@ -179,33 +168,15 @@ def _take(
                 errors[event.id] = error
                 continue
             errors.pop(event.id, None)
-            room.used[event.kind in KEY_EVENTS] += 1
+            room.take(event.kind, size, leads=leads)
             crowd[event.seq] += event.kind not in KEY_EVENTS
             places[event.id], seqs[event.id] = -1, event.seq
             new.append(StatementRow(event.id, issuer, event.seq, event.kind, one.envelope_bytes, now))
         if new:
-            if not rows:
-                _welcome(deps, repo, now, quotas)
             room.charge()
-            given = deps.statements.append(repo, new)
+            given = deps.statements.append(repo, new, once=True)  # another process may be faster
             places |= zip((row.id for row in new), given, strict=True)
         return [places[one.id] if one.id in places else errors[one.id] for one in brought]
-
-
-def _welcome(deps: Deps, repo: str, now: float, quotas: Quotas) -> None:
-    """Count an issuer whose first statements are about to be stored. QuotaError: too many have come lately."""
-    hour, day = int(now) // 3600, int(now) // 86400
-    for meter, most, until in (
-        (f"newcomers/hour/{hour}", quotas.newcomers_per_hour, (hour + 1) * 3600),
-        (f"newcomers/day/{day}", quotas.newcomers_per_day, (day + 1) * 86400),
-    ):
-        try:
-            deps.meters.add(repo, meter, 1, most, until)
-        except QuotaError as error:
-            raise QuotaError(
-                "too many agents have come to this repository lately; those that are here go on",
-                advice="Try again in an hour, or use another repository.",
-            ) from error
 
 
 def _unfit(line: Chain, event: Logged, seqs: Mapping[str, int], crowd: Counter[int]) -> SkyError | None:
@@ -231,52 +202,22 @@ def _unfit(line: Chain, event: Logged, seqs: Mapping[str, int], crowd: Counter[i
     return None
 
 
-class _Room:
-    """What an issuer may still have stored today, by whether it is a key event."""
-
-    def __init__(self, deps: Deps, repo: str, issuer: str, now: float, quotas: Quotas) -> None:
-        self._deps, self._repo = deps, repo
-        self._limits = {False: quotas.statements_per_day, True: quotas.key_events_per_day}
-        day = int(now) // 86400
-        self._until = (day + 1) * 86400
-        self._meters = {False: f"statements/{issuer}/{day}", True: f"keys/{issuer}/{day}"}
-        self._before = {key: deps.meters.read(repo, meter) for key, meter in self._meters.items()}
-        self.used = {False: 0, True: 0}
-
-    def refusal(self, kind: str) -> QuotaError | None:
-        """The error when one more of that kind would be too many."""
-        key = kind in KEY_EVENTS
-        if self._before[key] + self.used[key] < self._limits[key]:
-            return None
-        return QuotaError(
-            f"more than {self._limits[key]} statements of one agent in a day", advice="Wait a day."
-        )
-
-    def charge(self) -> None:
-        """Count what is used. QuotaError when another process was faster: nothing of the batch is stored then."""
-        for key, count in self.used.items():
-            if count:
-                self._deps.meters.add(self._repo, self._meters[key], count, self._limits[key], self._until)
-
-
-def _signed_by_current_key(line: Chain, signed: Signed, event: Announce) -> Head:
+def _signed_by_current_key(where: Standing | None, signed: Signed, event: Announce) -> Head:
     """The issuer's newest statement here. SequenceError when the key may be one that is not known here yet."""
-    keys = line.keys
-    if keys is None:
+    if where is None:
         raise SequenceError(f"the statements of {event.iss[:12]} are not here; number 0 is wanted next")
-    newest = line.accepted[-1].statement
     try:
-        if keys.retired:
+        if where.keys.retired:
             raise SignatureError("its issuer has retired")
-        signed.envelope.verify(keys.key)
+        signed.envelope.verify(where.keys.key)
     except SignatureError as error:
-        if event.head.seq > newest.seq:
-            wanted = newest.seq + 1
+        if event.head.seq > where.seq:
+            wanted = where.seq + 1
             raise SequenceError(
                 f"statements of {event.iss[:12]} are missing; number {wanted} is wanted next"
             ) from error
         raise
-    return Head(newest.seq, newest.id)
+    return Head(where.seq, where.id)
 
 
 # ---- what is asked ---------------------------------------------------------------------------
@@ -305,18 +246,28 @@ def lookup(deps: Deps, repo: str, key: str, now: float) -> bytes:
 
 
 def _since(deps: Deps, repo: str, issuer: str) -> tuple[int, str]:
-    """The place in the log of an issuer's first statement."""
-    first = deps.statements.of(repo, issuer, 0, 1)
-    return (first[0].position if first else 2**62, issuer)
+    """The place in the log of an issuer's first statement, which never changes."""
+    kept = deps.cache.setdefault((repo, "first"), {})
+    assert isinstance(kept, dict)
+    place: int | None = kept.get(issuer)
+    if place is None:
+        first = deps.statements.since(repo, issuer, 0, 1)
+        place = first[0].position if first else 2**62
+        if first:
+            if len(kept) >= _MOST_PLACES:
+                kept.clear()
+            kept[issuer] = place
+    return place, issuer
 
 
 def _introduction(deps: Deps, repo: str, issuer: str) -> tuple[bytes, ...]:
     """An issuer's statements up to its newest key event; none when they are more than fit: they are read by issuer."""
-    rows = deps.statements.of(repo, issuer, 0, 1000)
-    last = max((at for at, row in enumerate(rows) if row.kind in KEY_EVENTS), default=-1)
-    if last >= MAX_BATCH or len(rows) == 1000:
+    last = deps.statements.key_event(repo, issuer)
+    if last is None or last.seq >= MAX_BATCH:
         return ()
-    return tuple(row.envelope for row in rows[: last + 1])
+    rows = [last] if last.seq == 0 else deps.statements.of(repo, issuer, 0, MAX_BATCH)
+    end = next((at for at, row in enumerate(rows) if row.position == last.position), -1)
+    return tuple(row.envelope for row in rows[: end + 1])
 
 
 def statements(deps: Deps, repo: str, after: int, limit: int = MAX_PAGE) -> bytes:

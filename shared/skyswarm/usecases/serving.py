@@ -7,7 +7,8 @@ Law: no byte of a file passes here; every refusal happens before the next dearer
   4. a live chain of vouches for `fetch`, with the share's threshold
   5. the share: its audience, its end
   6. URLs, one per file, of exactly the versions that were published
-  7. caps: bytes of this share per asker, bytes that the vouchers underwrite; counted last, before the answer goes out
+  7. the size of the answer
+  8. caps: bytes of this share per asker, bytes that the vouchers underwrite; counted last, before the answer goes out
 """
 
 from __future__ import annotations
@@ -183,7 +184,8 @@ def _grants(
         head=own_head(deps, agent),
         chain=verdict.agents(),
     )
-    _charge(deps, agent, share, asker, total, now)  # last: what cannot be answered costs the asker nothing
+    reply.dump()  # TooLargeError: URLs may be long, and what cannot be answered costs the asker nothing
+    _charge(deps, agent, share, asker, total, now)  # last
     return reply
 
 

@@ -56,9 +56,8 @@ def told(deps: Deps, agent: str) -> tuple[int, int, dict[str, dict[str, str]]]:
     every = repos.known(deps, agent)
     for repo in every:
         held = repos.state(deps, agent, repo.id)
-        # What the log holds of us may have been replaced by a recovery: then what it took says nothing either.
-        ours = not held.mine or chain[held.mine - 1 : held.mine] == [held.mine_head]
-        if ours and max(held.mine, held.pushed) >= len(chain):
+        # By id: what it holds or took may have been replaced by a recovery, or by a rotation beside what it made void.
+        if chain[-1:] in ([held.mine_head], [held.pushed_head]):
             count += 1
         elif held.error is not None:
             errors[repo.url] = held.error

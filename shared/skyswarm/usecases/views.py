@@ -24,9 +24,10 @@ from skyswarm.messages.dsse import seal
 from skyswarm.messages.statements import Announce, Head, Logged, Seen, Signed, parse_signed, payload_type
 from skyswarm.ports.records import StatementRow
 from skyswarm.ports.system import Signer
+from skyswarm.trust.chain import Chain, Fate
 from skyswarm.trust.keys import Checker, KeyState
 from skyswarm.trust.view import Standing, TrustView
-from skyswarm.usecases.chains import rows_of
+from skyswarm.usecases.chains import replayed, rows_of
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.repos import held_checkpoints, places
 
@@ -109,8 +110,10 @@ def issue(
     """Sign and store the agent's next statement. `make(seq, prev, seen)` builds it; it may be called again after a
     lost race with another process of this agent, so an agent can never equivocate by accident.
 
-    What would not count is never stored, for it would take the number of what does. InputError: the agent has retired.
-    ConflictError: its keys are just being changed. EquivocationError: somebody else has signed in its name.
+    What would not count is never stored, for it would take the number of what does. So where somebody else has signed
+    in its name only a rotation or retirement goes, at the first number in dispute: it makes void what is there.
+    InputError: the agent has retired. ConflictError: its keys are just being changed. EquivocationError: it would not
+    count beside what somebody else has signed.
     """
     observed, lost = seen(deps, agent), ""
     while True:
@@ -119,19 +122,54 @@ def issue(
         key = signer or deps.keys.current(agent)
         signed = parse_signed(seal(payload_type(statement.kind), statement.payload(), key).dump())
         _must_count(own.keys, signed)
+        row = row_of(signed, deps.clock())
         try:
-            deps.statements.extend(agent, row_of(signed, deps.clock()))
+            deps.statements.extend(agent, row, _void(deps, agent, own.head, signed, row))
         except ConflictError as error:
             if (
                 own.head.id == lost
-            ):  # whoever has the number is not on our chain: trying again would go on for ever
+            ):  # nobody lengthens our chain, yet its next number is taken again and again
                 raise EquivocationError(
-                    f"number {statement.seq} of this agent's chain is taken by a statement that does not count",
-                    advice="Somebody else has signed with its key, or an old copy of it ran: make a new agent.",
+                    f"number {statement.seq} of this agent's chain is taken by statements that do not count",
+                    advice="Somebody else signs with its key just now. Try again.",
                 ) from error
             lost = own.head.id
             continue
         return signed
+
+
+def _void(deps: Deps, agent: str, head: Head, signed: Signed, row: StatementRow) -> tuple[str, ...]:
+    """The ids that have the number of the agent's next statement and are void beside it: signed by a thief, or by an
+    old copy of this home. ConflictError: the chain goes on there, another process was faster. EquivocationError: this
+    statement would be one more contradiction."""
+    if not any(one.seq == row.seq for one in deps.statements.of(agent, agent, row.seq, 1)):
+        return ()
+    with replayed(deps, agent, agent) as (line, rows):
+        if not line.accepted or line.accepted[-1].id != head.id:
+            raise ConflictError("another process of this agent has just signed this number")
+        contradiction = line.equivocation
+    trial = Chain(agent, Checker())
+    for one in rows:
+        trial.offer(parse_signed(one.envelope), one.received)
+    trial.offer(signed, row.received)
+    if trial.fate(signed.id) is not Fate.ACCEPTED or trial.equivocation is not None:
+        mends = contradiction is not None and not contradiction.rank
+        raise EquivocationError(
+            f"somebody else has signed number {row.seq} of this agent's chain",
+            advice="`skyswarm rotate-key` mends it."
+            if mends
+            else "It has its next key too, or an old copy of this home rotated. "
+            + way_back(line.keys, "Make a new agent: skyswarm init"),
+        )
+    return tuple({one.id for one in rows if one.seq == row.seq})
+
+
+def way_back(keys: KeyState | None, otherwise: str) -> str:
+    """What to do where the agent's keys were changed by somebody who has the committed one too; `otherwise` when it was
+    made without a recovery key."""
+    if keys is None or not keys.recovery:
+        return otherwise
+    return f"If that was not you: `skyswarm recover`, within 7 days. {otherwise}"
 
 
 def _must_count(keys: KeyState, signed: Signed) -> None:
@@ -139,12 +177,15 @@ def _must_count(keys: KeyState, signed: Signed) -> None:
     if keys.retired:
         raise InputError(
             "this agent has retired; nothing it signs counts any more",
-            advice="`skyswarm init` makes a new one.",
+            advice=way_back(keys, "`skyswarm init` makes a new one."),
         )
     try:
         Checker().follow(keys, signed)
     except SignatureError as error:
         raise ConflictError(
             "the key of this agent is being changed, or a change of it was cut short",
-            advice="Try again; if it stays so, `skyswarm serve` or `skyswarm rotate-key` finishes the change.",
+            advice=way_back(
+                keys,
+                "Try again; if it stays so, `skyswarm serve` or `skyswarm rotate-key` finishes the change.",
+            ),
         ) from error

@@ -7,7 +7,6 @@ disk, lease, keys or proofs. Its sentence is shortened and freed of control char
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +24,7 @@ from skyswarm.errors import (
     TrustError,
     UnavailableError,
 )
+from skyswarm.messages.fields import UNSAFE
 from skyswarm.ports.network import Reply
 from skyswarm.usecases.deps import Deps
 
@@ -40,7 +40,6 @@ _BLAMED = (
     ConflictError,
     SourceChangedError,
 )
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 def _tree(root: type[SkyError]) -> Iterator[type[SkyError]]:
@@ -76,7 +75,7 @@ def error_of(code: str, message: str, advice: str, fallback: type[SkyError]) -> 
 
 
 def _plain(text: Any, most: int) -> str:
-    return _UNSAFE.sub(" ", str(text))[:most]
+    return UNSAFE.sub(" ", str(text))[:most]
 
 
 def get(deps: Deps, url: str, limit: int = MAX_REPLY, timeout: float | None = None) -> bytes:

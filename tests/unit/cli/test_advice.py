@@ -79,9 +79,15 @@ def test_the_same_is_shared_once_unless_it_changed_or_again_is_said(alice: Shell
     file.write_bytes(b"alpha")
     os.utime(file, (1, 1))
     first = alice.json("share", "files")
-    said = alice("share", "files", code=2).err
+    repeated = alice("share", "files", "--quiet")
+    assert repeated.out.strip() == first["link"]
+    said = alice("share", "files").err
     assert f"{tmp_path / 'files'} is shared already as files ({first['manifest'][:8]}), " in said
     assert "--again" in said
+    again = alice.json("share", "files", "--manifest-out", "again.json")
+    assert again | {"manifest_file": ""} == first | {"manifest_file": ""}
+    assert (tmp_path / "again.json").read_bytes() == Path(first["manifest_file"]).read_bytes()
+    assert "would end it at once" in alice("share", "files", "--expires", "0d", code=2).err
     alice("share", "files", "--again")
     alice("share", "files", "--to", BOB)
     file.write_bytes(b"beta, which is another")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from skyswarm.cli.main import run
+from skyswarm.edge.runtime import open_runtime
+from skyswarm.messages.dsse import seal
 from skyswarm.messages.link import parse_link
+from skyswarm.messages.statements import Vouch, parse_signed, payload_type
+from skyswarm.usecases.views import row_of
 from tests.support.cli import Shell, free_port
 
 BOB, DAVE = "b" * 64, "d" * 64
@@ -86,6 +91,26 @@ def test_keys_rotate_and_the_id_stays(alice: Shell) -> None:
     assert after["agent"] == before["agent"]
     assert after["key"] == said["key"] != before["key"]
     assert alice.json("doctor")["health"] == "warn"
+
+
+def test_rotate_key_mends_what_doctor_says_that_it_mends(alice: Shell) -> None:
+    alice("vouch", BOB)
+    runtime = open_runtime(alice.home)
+    first = runtime.deps.statements.of(runtime.agent, runtime.agent, 1)[0]
+    event = parse_signed(first.envelope).statement
+    assert isinstance(event, Vouch)
+    twin = seal(
+        payload_type("vouch"), replace(event, sub=DAVE).payload(), runtime.deps.keys.current(runtime.agent)
+    )
+    runtime.deps.statements.append(runtime.agent, [row_of(parse_signed(twin.dump()), first.received)])
+    runtime.close()
+    found = {one["check"]: one for one in alice.json("doctor", code=1)["checks"]}
+    assert found["keys"]["level"] == "fail" and "rotate-key" in found["keys"]["fix"]
+    assert "rotate-key" in alice("vouch", DAVE, code=1).err
+    assert "all from number 1 on is void" in alice("rotate-key").out
+    found = {one["check"]: one for one in alice.json("doctor")["checks"]}
+    assert found["keys"]["level"] == "ok"
+    alice("vouch", DAVE)
 
 
 def test_retire_asks_and_then_ends_it(alice: Shell) -> None:

@@ -75,8 +75,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return out
 
 
-ELSEWHERE = {"error", "ls-one", "receipts"}
-"""Examples that are compared in other tests: below, and with two real agents in tests/e2e."""
+ELSEWHERE = {"error", "ls-one", "receipts", "recover"}
+"""Examples that are compared in other tests: below, in test_recover.py, and with two real agents in tests/e2e."""
 
 
 @pytest.mark.parametrize("name", sorted(set(EXAMPLES) - ELSEWHERE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,18 @@ def test_a_field_of_another_shape_is_refused_by_name(name: str, value: Any) -> N
 def test_a_storage_of_another_shape_is_refused_by_name(storages: Any) -> None:
     with pytest.raises(SetupError, match=r"config\.json: storages\."):
         parse(json.dumps(document(storages=storages)).encode())
+
+
+@pytest.mark.parametrize("path", ["/data/x\udcff", "/data/a\nb"])
+def test_a_folder_that_settings_cannot_name_is_refused_by_its_path(path: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        replace(FULL, storages={"home": StorageConfig("folder", path)}).dump()
+    assert caught.value.message == f"{path!r} cannot be a storage: its path is not printable text in UTF-8"
+
+
+def test_other_text_that_is_not_utf_8_is_refused_for_what_it_is() -> None:
+    with pytest.raises(SetupError, match=r"'\\ud800' is not text that settings can hold"):
+        replace(FULL, name="a\ud800").dump()
 
 
 def test_unknown_missing_and_double_fields_are_refused() -> None:

@@ -17,7 +17,7 @@ from skyswarm.drivers.local.keys import FileKeys
 from skyswarm.drivers.seeds import Prepared, make_recovery, prepare, read_recovery
 from skyswarm.errors import AbsentError, ConflictError, KeyFileError, MalformedError, SkyError
 from skyswarm.messages.keys import SeedSigner
-from tests.support.crash_child import SEEDS
+from tests.support.crash_child import SEEDS, UNDONE
 from tests.support.racing import child, race_processes
 from tests.support.record_rigs import ALICE, BOB
 
@@ -164,7 +164,7 @@ def test_a_crash_at_any_line_of_a_rotation_leaves_the_keys_of_before_or_after(tm
         assert keys.upcoming(ALICE).public == now[2]
         assert {path.name for path in (place / ALICE).iterdir()} == {"seeds", "lock"}
     assert len(states) > 30
-    before, after = public[:3], public[1:]
+    before, after = public[:3], public[1:4]
     turn = states.index(after)
     assert states == [before] * turn + [after] * (len(states) - turn)
 
@@ -178,6 +178,57 @@ def test_a_crash_at_any_line_of_adopting_leaves_no_key_or_all(tmp_path: Path) ->
         except AbsentError:
             keys.adopt(Prepared((SEEDS[0], SEEDS[1], SEEDS[2])), ALICE)
         assert [keys.current(ALICE).public, keys.upcoming(ALICE).public, keys.following(ALICE)] == public
+
+
+def test_a_crash_at_any_line_of_reserving_leaves_the_keys_as_they_were(tmp_path: Path) -> None:
+    public = [SeedSigner(seed).public for seed in SEEDS]
+    fresh = 0
+    for place in crash("reserve", tmp_path):
+        keys = FileKeys(place)
+        assert [keys.current(ALICE).public, keys.upcoming(ALICE).public] == public[:2]
+        made = keys.reserve(ALICE, UNDONE)  # those that were kept, or others when nobody can have seen them
+        fresh += made != (public[3], public[4])
+        assert keys.reserve(ALICE, UNDONE) == made
+        keys.replace(ALICE, UNDONE, made[0])
+        assert (keys.current(ALICE).public, keys.upcoming(ALICE).public) == made
+        assert {path.name for path in (place / ALICE).iterdir()} == {"seeds", "lock"}
+    assert fresh > 10, "most lines come before the file is in its place"
+
+
+def test_a_crash_at_any_line_of_replacing_leaves_the_keys_of_before_or_after(tmp_path: Path) -> None:
+    public = [SeedSigner(seed).public for seed in SEEDS]
+    states = []
+    for place in crash("replace", tmp_path):
+        keys = FileKeys(place)
+        now = [keys.current(ALICE).public, keys.upcoming(ALICE).public, keys.following(ALICE)]
+        states.append(now)
+        if now == public[:3]:
+            keys.replace(ALICE, UNDONE, public[3])
+        assert keys.current(ALICE).public == public[3]
+        assert {path.name for path in (place / ALICE).iterdir()} == {"seeds", "lock"}
+    turn = states.index(public[3:])
+    assert turn > 10 and states == [public[:3]] * turn + [public[3:]] * (len(states) - turn)
+
+
+@pytest.mark.parametrize("undone", ["", "..", "1" * 63, "A" * 64, "1" * 64 + "\n", "../" + "1" * 64])
+def test_an_id_that_is_none_reserves_nothing(keys: FileKeys, made: Prepared, undone: str) -> None:
+    with pytest.raises(MalformedError):
+        keys.reserve(ALICE, undone)
+    with pytest.raises(MalformedError):
+        keys.replace(ALICE, undone, made.current_public)
+
+
+def test_reserved_keys_that_others_can_read_are_refused(
+    keys: FileKeys, made: Prepared, tmp_path: Path
+) -> None:
+    key, _ = keys.reserve(ALICE, UNDONE)
+    path = tmp_path / ALICE / f"reserved-{UNDONE}"
+    assert mode(path) == 0o600
+    path.chmod(0o640)
+    for act in (lambda: keys.reserve(ALICE, UNDONE), lambda: keys.replace(ALICE, UNDONE, key)):
+        with pytest.raises(KeyFileError):
+            act()
+    assert keys.current(ALICE).public == made.current_public
 
 
 # ---- secrecy ---------------------------------------------------------------------------------

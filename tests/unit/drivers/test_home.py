@@ -12,16 +12,14 @@ import pytest
 from skyswarm.drivers.local.config import StorageConfig
 from skyswarm.drivers.local.home import MOVER, Holder, Home
 from skyswarm.errors import AbsentError, HomeInUseError, KeyFileError, NoHomeError, SetupError
-from tests.support.crash_child import CONFIG
+from tests.support.crash_child import CONFIG, found
 from tests.support.racing import child, race
 from tests.support.record_rigs import ALICE
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    made = Home.create(tmp_path / "deep" / "home")
-    made.save(CONFIG)
-    return made
+    return found(tmp_path / "deep" / "home")
 
 
 # ---- making it -------------------------------------------------------------------------------
@@ -37,7 +35,7 @@ def test_a_new_home_is_its_owners_alone(home: Home) -> None:
 
 def test_an_empty_folder_becomes_a_home_and_is_closed_to_others(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
-    Home.create(tmp_path / "open").save(CONFIG)
+    found(tmp_path / "open")
     assert stat.S_IMODE((tmp_path / "open").stat().st_mode) == 0o700
 
 
@@ -45,7 +43,7 @@ def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     tmp_path.chmod(0o755)
     with pytest.raises(SetupError, match="not empty"):
-        Home.create(tmp_path)
+        found(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
@@ -53,16 +51,16 @@ def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
 def test_a_home_is_not_made_twice(home: Home) -> None:
     secret = home.presign_secret()
     with pytest.raises(SetupError, match="already"):
-        Home.create(home.path)
+        found(home.path)
     assert (home.config(), home.presign_secret()) == (CONFIG, secret)
 
 
 def test_a_file_in_its_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SetupError):
-        Home.create(tmp_path / "file")
+        found(tmp_path / "file")
     with pytest.raises(SetupError):
-        Home.create(tmp_path / "file" / "below")
+        found(tmp_path / "file" / "below")
 
 
 def test_where_there_is_no_home_it_is_said(tmp_path: Path) -> None:
@@ -71,8 +69,7 @@ def test_where_there_is_no_home_it_is_said(tmp_path: Path) -> None:
             Home(path).config()
     with pytest.raises(NoHomeError), Home(tmp_path / "absent").lock():
         pass
-    unfinished = Home.create(tmp_path / "unfinished")
-    with pytest.raises(NoHomeError):
+    with Home.founding(tmp_path / "unfinished") as unfinished, pytest.raises(NoHomeError):
         unfinished.config()
 
 
@@ -87,12 +84,44 @@ def test_a_crash_at_any_line_of_making_a_home_can_be_made_good(tmp_path: Path) -
             finished.append(home.config() == CONFIG)
         except NoHomeError:
             finished.append(False)
-            Home.create(home.path).save(CONFIG)
+            found(home.path)
         assert home.config() == CONFIG
         assert len(home.presign_secret()) == 32
         with pytest.raises(SetupError, match="already"):
-            Home.create(home.path)
+            found(home.path)
     assert finished == sorted(finished) and set(finished) == {False, True}
+
+
+def test_a_home_is_made_by_one_of_many_at_once(tmp_path: Path) -> None:
+    for number in range(8):
+        path = tmp_path / str(number) / "home"
+        made = race([lambda path=path: found(path)] * 4)
+        assert sum(isinstance(one, Home) for one in made) == 1, made
+        assert {str(one) for one in made if not isinstance(one, Home)} == {
+            f"SKY-700 there is an agent in {path} already Nothing was changed."
+        }
+        assert Home(path).config() == CONFIG
+
+
+def test_what_an_attempt_that_died_left_is_cleared_but_nothing_of_a_home(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Home.founding(tmp_path / "home") as home:
+        (home.keys / ALICE).mkdir()
+        (home.keys / ALICE / "seeds").write_bytes(b"never used")
+        home.database.write_bytes(b"half of it")
+        (home.storage / "mine.txt").write_text("mine")
+        raise ZeroDivisionError
+    found(home.path)
+    assert [path.name for path in home.keys.iterdir()] == ["presign"]
+    assert not home.database.exists()
+    assert (home.storage / "mine.txt").read_text() == "mine"
+    (home.path / ".unfinished").touch()  # as when the last line of making it was not reached
+    (home.keys / ALICE).mkdir()
+    with home.lock():
+        pass
+    (home.path / "config.json").unlink()  # by hand
+    with pytest.raises(SetupError, match="not empty"):
+        found(home.path)
+    assert (home.keys / ALICE).exists()
 
 
 def test_a_crash_at_any_line_of_a_change_leaves_the_old_settings_or_the_new(tmp_path: Path) -> None:
@@ -132,7 +161,7 @@ def test_settings_open_to_others_are_refused(home: Home) -> None:
 
 
 def test_the_presigning_secret_is_random_private_and_whole(home: Home, tmp_path: Path) -> None:
-    other = Home.create(tmp_path / "other")
+    other = found(tmp_path / "other")
     assert home.presign_secret() != other.presign_secret()
     path = home.keys / "presign"
     path.chmod(0o640)

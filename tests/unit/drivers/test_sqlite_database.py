@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import sqlite3
 import stat
+import subprocess
 import threading
 from pathlib import Path
 
@@ -267,6 +269,59 @@ def test_a_full_disk_is_told_and_loses_nothing(path: Path) -> None:
     assert notes.get("a", "kept") == kept
     assert notes.put("a", Entry("big", bytes(1 << 20))).version == 1  # there is room again
     database.close()
+
+
+def test_a_disk_too_full_to_read_is_told_as_full(path: Path) -> None:
+    database = Database(path)
+    kept = SqliteNotes(database).put("a", Entry("kept", b"v"))
+    database.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 10, hard))  # the log's index takes 32 KiB
+    try:
+        with pytest.raises(StorageFullError, match=r"no space left .* Free some space"):
+            Database(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    database = Database(path)
+    assert SqliteNotes(database).get("a", "kept") == kept
+    database.close()
+
+
+def test_a_failure_to_write_with_room_on_the_disk_is_not_told_as_full(path: Path) -> None:
+    database = Database(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(BackendError, match="SQLITE_IOERR_WRITE") as caught:
+            SqliteNotes(database).put("a", Entry("big", bytes(2 << 20)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not isinstance(caught.value, StorageFullError)
+    database.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_small_disk_that_others_fill_stops_nothing_for_good(tmp_path: Path) -> None:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", tmp_path], check=False).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        database = Database(tmp_path / "agent.db")
+        SqliteNotes(database).put("a", Entry("kept", b"v"))
+        database.close()
+        with (
+            pytest.raises(OSError, match="No space"),
+            (tmp_path / "filler").open("wb", buffering=0) as filler,
+        ):
+            while filler.write(bytes(4096)):
+                pass
+        with pytest.raises(StorageFullError):
+            Database(tmp_path / "agent.db")
+        (tmp_path / "filler").unlink()
+        database = Database(tmp_path / "agent.db")
+        assert SqliteNotes(database).get("a", "kept") is not None
+        database.close()
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
 @pytest.mark.parametrize("damage", [b"this is no database at all" * 500, None])

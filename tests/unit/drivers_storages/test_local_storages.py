@@ -20,8 +20,9 @@ from tests.support.storages import AGENT, SECRET, digest_of, read
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    made = Home.create(tmp_path / "home")
-    made.save(Config("alice", AGENT, storages=MappingProxyType({"home": StorageConfig("folder", "storage")})))
+    settings = Config("alice", AGENT, storages=MappingProxyType({"home": StorageConfig("folder", "storage")}))
+    with Home.founding(tmp_path / "home") as made:
+        made.complete(settings)
     return made
 
 

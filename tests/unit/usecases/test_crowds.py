@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 from skyswarm.drivers.storages.folder import FolderStorage
-from skyswarm.errors import AbsentError, RequestError, SkyError
+from skyswarm.drivers.storages.memory import MemoryStorage
+from skyswarm.errors import AbsentError, RequestError, SkyError, TooLargeError
+from skyswarm.messages.fields import MAX_TIME
 from skyswarm.messages.httpsig import Checked
 from skyswarm.messages.receipts import Receipt, sign_receipt
-from skyswarm.messages.requests import FetchRequest, Want
+from skyswarm.messages.requests import MAX_REPLY, FetchRequest, Want
+from skyswarm.messages.urls import MAX_URL
+from skyswarm.ports.storage import Grant
 from skyswarm.usecases import candidates, jobs, plan, receipts, serving
+from skyswarm.usecases.limits import Limits
 from tests.support.land import Land, Person
 
 
@@ -122,6 +127,31 @@ def test_a_request_that_cannot_be_answered_costs_nothing_of_the_cap(alice: Perso
     alice.land.buckets.made[alice.id, "src"] = storage
     assert serving.fetch_piece(alice.deps, alice.id, asked(bob, 9), request).wants == (0,)
     assert alice.deps.meters.read(alice.id, f"handed/{bob.id}") == 3
+
+
+class Wordy(MemoryStorage):
+    """Its presigned URLs are as long as any may be."""
+
+    def presign(self, key: str, version: str, ttl: int) -> Grant:
+        return Grant(f"https://bucket.test/{key}?".ljust(MAX_URL, "a"), MAX_TIME)
+
+
+def test_a_default_batch_of_the_longest_urls_fits_and_a_longer_answer_costs_nothing(
+    alice: Person, bob: Person
+) -> None:
+    land = alice.land
+    land.buckets.add(alice.id, "src", Wordy("src", land.presigners[alice.id], land.clock))
+    published = alice.publish({f"f{n:03d}": b"abc" for n in range(300)}, cap_bytes=3 * 300)
+
+    def ask(files: int, number: int) -> int:
+        wants = tuple(Want(0, n, 0, 1) for n in range(files))
+        request = FetchRequest(published.manifest.id, wants)
+        return len(serving.fetch_piece(alice.deps, alice.id, asked(bob, number), request).dump())
+
+    with pytest.raises(TooLargeError):
+        ask(300, 1)
+    assert alice.deps.meters.read(alice.id, f"handed/{bob.id}") == 0
+    assert MAX_REPLY - 64 * 1024 < ask(Limits().batch_files, 2) <= MAX_REPLY
 
 
 def receipt(alice: Person, bob: Person, number: int, prev: str | None, size: int) -> Receipt:

@@ -126,10 +126,10 @@ def test_two_processes_of_one_agent_never_equivocate(me: Person) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(me.deps.statements, name)
 
-        def extend(self, agent: str, row: object) -> int:
+        def extend(self, agent: str, row: object, beside: tuple[str, ...]) -> int:
             if not raced:
                 raced.append(people.vouch(other, me.id, carol.id).id)
-            return me.deps.statements.extend(agent, row)  # type: ignore[arg-type]
+            return me.deps.statements.extend(agent, row, beside)  # type: ignore[arg-type]
 
     mine = people.vouch(replace(me.deps, statements=Racing()), me.id, bob.id)  # type: ignore[arg-type]
     assert mine.statement.prev == raced[0]  # type: ignore[union-attr]

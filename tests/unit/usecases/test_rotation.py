@@ -9,6 +9,7 @@ import pytest
 
 from skyswarm.errors import AbsentError, ConflictError, EquivocationError, InputError
 from skyswarm.messages.dsse import seal
+from skyswarm.messages.keys import did_key
 from skyswarm.messages.statements import Rotate, Vouch, parse_signed, payload_type
 from skyswarm.usecases import people, tending
 from skyswarm.usecases.views import row_of, viewing
@@ -149,13 +150,92 @@ def test_of_two_rotations_at_once_one_wins_and_the_other_leaves_no_trace(alice: 
 
 def test_a_number_taken_by_a_contradiction_ends_in_an_error_not_in_trying_for_ever(alice: Person) -> None:
     bob, carol = alice.land.agent("bob"), alice.land.agent("carol")
-    mine = people.vouch(alice.deps, alice.id, bob.id).statement
-    assert isinstance(mine, Vouch)
-    twin = replace(mine, sub=carol.id)
-    sealed = seal(payload_type("vouch"), twin.payload(), alice.deps.keys.current(alice.id)).dump()
-    alice.deps.statements.append(alice.id, [row_of(parse_signed(sealed), alice.land.now)])
-    with pytest.raises(EquivocationError, match="number 1 "):
+    contradicted(alice, bob, carol)
+    with pytest.raises(EquivocationError, match="number 1 ") as caught:
         people.vouch(alice.deps, alice.id, "ab" * 32)
+    assert "rotate-key" in caught.value.advice
+
+
+def contradicted(alice: Person, *others: Person) -> None:
+    """A thief of her key, or an old copy of her home, has signed other vouches with the numbers of hers, and more."""
+    stolen, prev = (
+        alice.deps.keys.current(alice.id),
+        people.vouch(alice.deps, alice.id, others[0].id).statement.prev,
+    )
+    for seq in range(1, 4):
+        twin = Vouch(
+            iss=alice.id, seq=seq, prev=prev, sub=others[-1].id, scope=("fetch",), depth=seq, limit=None,
+            nbf=int(alice.land.now) - 120, exp=int(alice.land.now) + 86_400,
+        )  # fmt: skip
+        sealed = seal(payload_type("vouch"), twin.payload(), stolen).dump()
+        alice.deps.statements.append(alice.id, [row_of(parse_signed(sealed), alice.land.now)])
+        prev = twin.id
+
+
+@pytest.mark.parametrize("thief_follows", [False, True])
+def test_a_rotation_mends_a_contradicted_chain_for_everybody(alice: Person, thief_follows: bool) -> None:
+    bob, carol, mallory = (alice.land.agent(name) for name in ("bob", "carol", "mallory"))
+    bob.vouch(alice, depth=2)
+    contradicted(alice, carol, mallory)
+    bob.hears(alice)
+    assert people.disputed(alice.deps, alice.id) == 1
+    assert not bob.sees(alice) and not bob.sees(carol) and not bob.sees(mallory)
+    stolen = alice.deps.keys.current(alice.id)
+    people.rotate(alice.deps, alice.id)
+    assert people.disputed(alice.deps, alice.id) is None
+    assert alice.deps.keys.current(alice.id).public == key_of(alice)
+    alice.vouch(carol)  # number 2, which the thief has filled
+    if thief_follows:
+        late = Vouch(
+            iss=alice.id, seq=1, prev=alice.id, sub=mallory.id, scope=("fetch",), depth=7, limit=None,
+            nbf=int(alice.land.now) - 120, exp=int(alice.land.now) + 86_400,
+        )  # fmt: skip
+        sealed = seal(payload_type("vouch"), late.payload(), stolen).dump()
+        alice.deps.statements.append(alice.id, [row_of(parse_signed(sealed), alice.land.now)])
+    bob.hears(alice)
+    assert bob.sees(alice) and bob.sees(carol) and not bob.sees(mallory)
+    assert alice.sees(carol) and not alice.sees(mallory)
+
+
+def test_a_rotation_does_not_make_void_what_another_process_has_just_signed(alice: Person) -> None:
+    """Its vouch has the number that the rotation was made for: the rotation takes the next one."""
+    bob = alice.land.agent("bob")
+
+    once = [True]
+
+    class Raced:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(alice.deps.statements, name)
+
+        def of(self, *given: Any) -> Any:
+            if once:  # it looks whether the number is taken
+                once.clear()
+                alice.vouch(bob)
+            return alice.deps.statements.of(*given)
+
+    signed = people.rotate(replace(alice.deps, statements=Raced()), alice.id)  # type: ignore[arg-type]
+    assert signed.statement.seq == 2 and alice.sees(bob)  # type: ignore[union-attr]
+
+
+def test_two_rotations_of_one_number_are_not_mended_by_a_third(alice: Person) -> None:
+    """A thief of the committed key: only a recovery would do."""
+    twin = Rotate(
+        iss=alice.id, seq=1, prev=alice.id, key=did_key(alice.deps.keys.upcoming(alice.id).public),
+        next="ab" * 32,
+    )  # fmt: skip
+    thief = alice.deps.keys.upcoming(alice.id)
+    people.rotate(alice.deps, alice.id)
+    sealed = seal(payload_type("rotate"), twin.payload(), thief).dump()
+    alice.deps.statements.append(alice.id, [row_of(parse_signed(sealed), alice.land.now)])
+    count = alice.deps.statements.count(alice.id)
+    for change in (people.rotate, people.retire):
+        with pytest.raises((EquivocationError, ConflictError)):
+            change(alice.deps, alice.id)
+    assert alice.deps.statements.count(alice.id) == count
+    with viewing(alice.deps, alice.id) as view:
+        state = view.key_state(alice.id)
+    assert state is not None and state.equivocation is not None and state.equivocation.rank == 1
+    assert "recovery" in state.equivocation.error().advice
 
 
 def test_an_agent_without_an_inception(alice: Person) -> None:

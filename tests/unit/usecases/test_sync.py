@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,10 @@ from skyswarm.messages import canonical
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.keys import commitment, did_key
 from skyswarm.messages.repository import StatementsPage
+from skyswarm.messages.requests import Outcome, SubmitReply, SubmitRequest
 from skyswarm.messages.statements import Announce, Head, Rotate, Vouch, parse_signed, payload_type
-from skyswarm.usecases import chains, logreading, repos, spreading, sync, tending, views
+from skyswarm.ports.records import StatementRow
+from skyswarm.usecases import chains, logreading, repos, repository, spreading, sync, tending, views
 from skyswarm.usecases.lookup import locate
 from tests.support.inprocess import DAY, Party, World, row
 
@@ -96,6 +99,59 @@ def test_a_long_log_is_read_in_several_pulls_that_each_keep_their_progress() -> 
     state = repos.state(bob.deps, bob.id, repo.id)
     assert (state.size, state.ahead) == (602, 0)
     assert repos.root_at(bob.deps, bob.id, repo.id, 602).hex() == state.root
+
+
+def two_envelopes(party: Party) -> tuple[StatementRow, StatementRow]:
+    """Of one rotation: a planned one may bear the old key's signature too."""
+    old, new = party.deps.keys.current(party.id), party.deps.keys.upcoming(party.id)
+    signed = party.rotate()
+    more = seal(signed.envelope.payload_type, signed.envelope.payload, new, old)
+    return row(signed, party.world.now), row(parse_signed(more.dump()), party.world.now)
+
+
+@pytest.mark.parametrize("between", [0, 1, 300])
+def test_an_id_that_stands_in_a_log_twice_stops_no_reader(between: int) -> None:
+    """Two processes of the repository took two envelopes of one statement at once, in one page or in two."""
+    world = World()
+    repo, alice, bob = world.repository("repo"), world.agent("alice"), world.agent("bob")
+    one, other = two_envelopes(alice)
+    repo.deps.statements.append(repo.id, [alice.deps.statements.of(alice.id, alice.id)[0], one])
+    for _ in range(between):
+        repo.vouch(bob)
+    repo.deps.statements.append(repo.id, [other])
+    alice.vouch(bob)
+    for reader in (alice, bob):
+        assert sync.pull(reader.deps, reader.id, repo.url) == sync.Pulled(between + 4)
+        held = repos.state(reader.deps, reader.id, repo.id)
+        assert held.alarm is None and held.size == between + 4
+        assert repos.root_at(reader.deps, reader.id, repo.id, held.size).hex() == held.root
+    assert [at for at, who in repos.logged(bob.deps, bob.id, repo.id) if who == one.id] == [2, between + 3]
+    assert sync.push(alice.deps, alice.id, repo.url) == 1
+    assert sync.pull(bob.deps, bob.id, repo.url) == sync.Pulled(1)
+
+
+def test_a_repository_takes_no_second_envelope_of_a_statement_that_another_process_took() -> None:
+    world = World()
+    repo, alice = world.repository("repo"), world.agent("alice")
+    one, other = two_envelopes(alice)
+    birth = alice.deps.statements.of(alice.id, alice.id)[0].envelope
+    repository.submit(repo.deps, repo.id, SubmitRequest((birth,)).dump(), repository.VOUCH_KINDS)
+
+    class Racing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(repo.deps.statements, name)
+
+        def append(self, agent: str, rows: Any, **how: Any) -> list[int]:
+            repository.submit(
+                repo.deps, repo.id, SubmitRequest((one.envelope,)).dump(), repository.VOUCH_KINDS
+            )
+            return repo.deps.statements.append(agent, rows, **how)
+
+    slow = replace(repo.deps, statements=Racing(), cache={})  # type: ignore[arg-type]
+    body = SubmitRequest((other.envelope,)).dump()
+    reply = SubmitReply.parse(repository.submit(slow, repo.id, body, repository.VOUCH_KINDS))
+    assert reply.results == (Outcome(2),)
+    assert repo.statements() == [repo.id, alice.id, one.id]
 
 
 def test_an_interrupted_pull_goes_on_where_it_stopped() -> None:

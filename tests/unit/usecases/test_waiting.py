@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from skyswarm.errors import NoSourceError, RepositoryUnreachableError
-from skyswarm.usecases import jobs, people, repos, settle
+from skyswarm.messages.link import Link
+from skyswarm.usecases import jobs, people, repos, settle, starting
 from skyswarm.usecases.lookup import Answers
 from skyswarm.usecases.reporting import report, status_of
 from skyswarm.usecases.work import perform
@@ -64,6 +65,38 @@ def test_what_the_repositories_said() -> None:
         "nobody has announced it yet at the others",
         "2 repositories asked, none did answer (http://one: it cannot be reached; http://two: it cannot be reached)",
     ]
+
+
+UNUSABLE = "http://127.0.0.1:1/a/00"
+WHY = "the address of a repository ends with /a/ and its id of 64 hex digits"
+
+
+def link_of(alice: Person, *urls: str) -> Link:
+    return Link(alice.publish({"a": b"abc"}).manifest.id, "it", urls)
+
+
+def started(bob: Person, link: Link) -> str:
+    transfer = starting.start_link(bob.deps, bob.id, link, starting.Wish("home")).id
+    bob.work()
+    return transfer
+
+
+def test_an_address_that_cannot_be_asked_is_named_beside_what_the_others_said(
+    alice: Person, bob: Person
+) -> None:
+    repos.add(bob.deps, bob.id, f"http://repo.test/a/{'7' * 64}")
+    message = waits(bob, started(bob, link_of(alice, UNUSABLE)))[1]
+    assert message == (
+        f"repository http://repo.test: nobody at repo.test; 1 address could not be asked ({UNUSABLE}: {WHY})"
+    )
+
+
+def test_when_no_address_can_be_asked_they_are_named(alice: Person, bob: Person) -> None:
+    urls = (UNUSABLE, "http://two.test", "http://three.test/" + "x" * 300)
+    alone, three = (waits(bob, started(bob, link_of(alice, *some)))[1] for some in (urls[:1], urls))
+    before = "no repository could be asked who holds it: "
+    assert alone == before + f"1 address could not be asked ({UNUSABLE}: {WHY})"
+    assert three == before + f"3 addresses could not be asked ({UNUSABLE}, http://two.test and more: {WHY})"
 
 
 @pytest.mark.parametrize("planned", [False, True], ids=["before it is planned", "while it moves"])

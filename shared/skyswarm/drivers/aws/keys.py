@@ -7,6 +7,7 @@ which happens only from the version that was read: whoever comes second changes 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import threading
@@ -29,7 +30,9 @@ FRESH = 10.0
 CURRENT, PREVIOUS = "AWSCURRENT", "AWSPREVIOUS"
 _HEAD = b"skyswarm keys 1\n"
 _SIZE = len(_HEAD) + 3 * SEED_SIZE
+_ENDED = frozenset({"ResourceNotFoundException", "InvalidRequestException"})
 _AGENT = re.compile(r"[0-9a-f]{64}")
+_SECRET = re.compile(r"[0-9a-f]{64}(-recovery-[0-9a-f]{16})?")
 _LOST = frozenset({"InvalidParameterException", "InvalidRequestException"})
 
 
@@ -41,6 +44,17 @@ class _Read(NamedTuple):
 
     def __repr__(self) -> str:
         return f"_Read({self.version})"
+
+
+def _reserved(agent: str, undone: str) -> str:
+    """The name of what is reserved for the recovery that undoes that statement: a secret by itself, because making one
+    is the only write of the service that happens once."""
+    return f"{agent}-recovery-{hashlib.sha256(undone.encode()).hexdigest()[:16]}"
+
+
+def _publics(seeds: Seeds) -> tuple[bytes, bytes]:
+    made = Prepared(seeds)
+    return made.current_public, made.next_public
 
 
 class SecretKeys:
@@ -95,13 +109,59 @@ class SecretKeys:
         current, upcoming, following = old.seeds
         if SeedSigner(current).public != expect:
             raise ConflictError(f"the keys of agent {agent} were rotated already")
+        self._change(agent, old, (upcoming, following, self._entropy(SEED_SIZE)))
+        return SeedSigner(following).public
+
+    def reserve(self, agent: str, undone: str) -> tuple[bytes, bytes]:
+        self._read(agent)  # AbsentError: not ours
+        name = _reserved(agent, undone)
+        with suppress(AbsentError):
+            return _publics(self._read(name).seeds)
+        key = {"KmsKeyId": self._kms} if self._kms else {}
+        with self._asking(name):
+            try:
+                self._client.create_secret(
+                    Name=self._prefix + name,
+                    Description=f"keys for a recovery of Skyswarm agent {agent[:12]}",
+                    SecretBinary=_HEAD + b"".join(prepare(self._entropy).seeds),
+                    ClientRequestToken=self._token(),
+                    **key,
+                )
+            except ClientError as error:
+                if code_of(error) != "ResourceExistsException":
+                    raise  # else somebody was faster, and has made those that count
+        return _publics(self._read(name).seeds)
+
+    def replace(self, agent: str, undone: str, expect: bytes) -> None:
+        name = _reserved(agent, undone)
+        gone = f"no keys are reserved for a recovery of agent {agent}"
+        try:
+            seeds = self._read(name).seeds
+        except AbsentError as error:
+            raise AbsentError(gone) from error
+        if _publics(seeds)[0] != expect:
+            raise ConflictError(f"other keys are reserved for a recovery of agent {agent}")
+        old = self._read(agent)
+        if old.seeds != seeds:
+            self._change(agent, old, seeds)
+        with self._asking(name):
+            try:  # of several at once one ends the reservation
+                self._client.delete_secret(SecretId=self._prefix + name, ForceDeleteWithoutRecovery=True)
+            except ClientError as error:
+                if code_of(error) not in _ENDED:
+                    raise
+                raise AbsentError(gone) from error
+
+    # ---- within ----------------------------------------------------------------------------------
+    def _change(self, agent: str, old: _Read, seeds: Seeds) -> None:
+        """Make these seeds the agent's, in the place of those that were read. ConflictError: others are there now."""
         fresh = self._token()
         label = f"candidate-{fresh}"  # a version without a label may be deleted at any time
         with self._asking(agent):
             self._client.put_secret_value(
                 SecretId=self._prefix + agent,
                 ClientRequestToken=fresh,
-                SecretBinary=_HEAD + upcoming + following + self._entropy(SEED_SIZE),
+                SecretBinary=_HEAD + b"".join(seeds),
                 VersionStages=[label],
             )
         try:
@@ -115,9 +175,7 @@ class SecretKeys:
                 self._known.pop(agent, None)
         self._drop(agent, label, fresh)
         self._drop(agent, PREVIOUS, old.version)
-        return SeedSigner(following).public
 
-    # ---- within ----------------------------------------------------------------------------------
     def _signers(self, agent: str) -> tuple[SeedSigner, ...]:
         now = self._clock()
         with self._lock:
@@ -130,7 +188,7 @@ class SecretKeys:
         return signers
 
     def _read(self, agent: str) -> _Read:
-        if not _AGENT.fullmatch(agent):
+        if not _SECRET.fullmatch(agent):
             raise AbsentError("no agent of that id has keys here")
         with self._asking(agent):
             reply = self._client.get_secret_value(SecretId=self._prefix + agent, VersionStage=CURRENT)

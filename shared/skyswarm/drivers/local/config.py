@@ -55,6 +55,12 @@ class Config:
 
     def dump(self) -> bytes:
         """The file. SetupError when a field is not as `parse` would have it: what cannot be read is not written."""
+        for one in self.storages.values():
+            if not one.path.isprintable():  # nor are bytes that are no UTF-8, which some systems allow
+                raise SetupError(
+                    f"{one.path!r} cannot be a storage: its path is not printable text in UTF-8",
+                    advice="Rename that folder, or the one that holds it.",
+                )
         doc = {
             "v": 1,
             "name": self.name,
@@ -71,7 +77,12 @@ class Config:
             "repos": list(self.repos),
             "fsync": self.fsync,
         }
-        data = json.dumps(doc, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        try:
+            data = json.dumps(doc, indent=2, ensure_ascii=False).encode() + b"\n"
+        except UnicodeEncodeError as error:
+            raise SetupError(
+                f"{error.object[error.start :][:1]!r} is not text that settings can hold"
+            ) from error
         parse(data)
         return data
 

@@ -23,6 +23,19 @@ from skyswarm.errors import BackendError, ForbiddenError, SkyError, StorageFullE
 _OLDEST_SQLITE = (3, 35)  # UPDATE … RETURNING
 _WAL_KEPT = 64 << 20
 _CACHE_KIB = 4096
+_LEAST_ROOM = 1 << 16  # bytes: the index of the write-ahead log takes half of it
+_GROWING = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,  # a side file, when there are no inodes left
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_SHMMAP,
+        sqlite3.SQLITE_IOERR_SHMOPEN,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+        sqlite3.SQLITE_IOERR_WRITE,
+    }
+)
+_FREE_SOME = "Free some space; nothing stored is lost."
 
 
 class Database:
@@ -136,9 +149,13 @@ class Database:
             check_same_thread=False,
             cached_statements=256,
         )
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        connection.execute(f"PRAGMA journal_size_limit={_WAL_KEPT}")
+        try:  # the last of these opens the write-ahead log
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            connection.execute(f"PRAGMA journal_size_limit={_WAL_KEPT}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _set_up(self) -> None:
@@ -180,8 +197,8 @@ def _translated(path: Path) -> Iterator[None]:
             raise  # a mistake in our own use of the module, not a state of the file
         raise _of_sqlite(error, path) from error
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise StorageFullError(f"no space left for {path}") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(f"no space left for {path}", advice=_FREE_SOME) from error
         if isinstance(error, PermissionError):
             raise ForbiddenError(f"no permission to use {path}") from error
         raise BackendError(f"{path} cannot be used: {error.strerror}") from error
@@ -191,10 +208,8 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> SkyError:
     code, name = error.sqlite_errorcode & 0xFF, error.sqlite_errorname
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return UnavailableError(f"{path} is busy: another process kept it locked")
-    if code == sqlite3.SQLITE_FULL:
-        return StorageFullError(
-            f"no space left for {path}", advice="Free some space; nothing stored is lost."
-        )
+    if code == sqlite3.SQLITE_FULL or _starved(error.sqlite_errorcode, path):
+        return StorageFullError(f"no space left for {path}", advice=_FREE_SOME)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return BackendError(
             f"{path} is damaged ({name})",
@@ -207,3 +222,17 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> SkyError:
     return BackendError(
         f"{path} failed ({name}: {error})", advice="Look at the disk: free space, quota, mount and hardware."
     )
+
+
+def _starved(extended: int, path: Path) -> bool:
+    """Whether an error that does not say so is of a full disk: even reading needs 32 KiB beside the file, for the
+    index of the write-ahead log. SQLite keeps the system's error to itself, so the disk is asked."""
+    if extended == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return True  # that index could not be made longer
+    if extended not in _GROWING:
+        return False
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files > 0 and disk.f_favail == 0)

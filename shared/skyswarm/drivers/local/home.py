@@ -16,6 +16,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from skyswarm.errors import AbsentError, HomeInUseError, KeyFileError, NoHomeErr
 from skyswarm.ports.system import Entropy
 
 _UNFINISHED = ".unfinished"
+_CHANGES = ".config.lock"
 _SECRET = 32
 _PATIENCE = 0.5
 SERVER, MOVER = "serve", "get"
@@ -41,7 +43,7 @@ class Holder:
 
 
 class Home:
-    """The home at `path`. Making this object touches nothing; `create` makes the folder."""
+    """The home at `path`. Making this object touches nothing; `founding` makes the folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -53,33 +55,26 @@ class Home:
         self.log = self.path / "log"
 
     @classmethod
-    def create(cls, path: Path, entropy: Entropy = os.urandom) -> Home:
-        """Folders and the presigning secret; the home is complete with the first `save`. An attempt that died
-        before that may be repeated. SetupError when there is an agent, or anything else, in that folder."""
+    @contextlib.contextmanager
+    def founding(cls, path: Path, entropy: Entropy = os.urandom) -> Iterator[Home]:
+        """Alone among all processes while the block runs: folders and the presigning secret, for a block that ends
+        with `complete`. What an attempt that died before that had made, keys too, is cleared first: nobody has used
+        it. SetupError when there is an agent, or anything else, in that folder."""
         home = cls(path)
-        with contextlib.suppress(FileNotFoundError), private.translated(home.path, SetupError):
-            there = {entry.name for entry in home.path.iterdir()} - {private.pending(Path(_UNFINISHED)).name}
-            if "config.json" in there:
-                raise SetupError(f"there is an agent in {home.path} already", advice="Nothing was changed.")
-            if there and _UNFINISHED not in there:
-                raise SetupError(
-                    f"{home.path} is not empty and not an agent's home",
-                    advice="Choose another folder with --home.",
-                )
-            home.path.chmod(0o700)
-        try:
-            with private.translated(home.path, SetupError):
-                home.path.parent.mkdir(parents=True, exist_ok=True)
-            private.make_folder(home.path)
-        except FileNotFoundError as error:  # /proc has folders in which none can be made
-            raise SetupError(
-                f"{home.path} cannot be made: {error.strerror}", advice="Choose another folder with --home."
-            ) from error
-        private.write(home.path / _UNFINISHED, b"")
-        for folder in (home.keys, home.objects, home.inbox, home.storage, home.log):
-            private.make_folder(folder)
-        private.write(home.keys / "presign", entropy(_SECRET), KeyFileError)
-        return home
+        home._refuse_taken()
+        home._make_folder()
+        with private.locked(home.path / _CHANGES):
+            home._refuse_taken()  # another process may have made it while this one waited
+            home._clear()
+            private.write(home.path / _UNFINISHED, b"")
+            for folder in (home.keys, home.objects, home.inbox, home.storage, home.log):
+                private.make_folder(folder)
+            private.write(home.keys / "presign", entropy(_SECRET), KeyFileError)
+            yield home
+
+    def complete(self, config: Config) -> None:
+        """The last step of `founding`: with its first settings, durably written, the folder is a home."""
+        self._write(config.dump())
 
     def config(self) -> Config:
         """The settings as they are now. NoHomeError when there is no agent here; SetupError when they are wrong."""
@@ -92,14 +87,14 @@ class Home:
             ) from error
 
     def save(self, config: Config) -> None:
-        """Replace the settings, atomically and durably; the first time, this completes the home."""
+        """Replace the settings, atomically and durably."""
         data = config.dump()
-        with private.locked(self.path / ".config.lock"):
+        with private.locked(self.path / _CHANGES):
             self._write(data)
 
     def change(self, step: Callable[[Config], Config]) -> Config:
         """Read, decide and write as one step among all processes; returns what was written."""
-        with private.locked(self.path / ".config.lock"):
+        with private.locked(self.path / _CHANGES):
             config = step(self.config())
             self._write(config.dump())
             return config
@@ -154,6 +149,8 @@ class Home:
                 )
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()} {role}\n".encode(), 0)
+            if (self.path / "config.json").exists():
+                self._finish()  # whoever completed the home may have died before that
             yield
             os.ftruncate(descriptor, 0)
         finally:
@@ -183,8 +180,42 @@ class Home:
         found = self.holder()
         return found.pid if found is not None and found.role == SERVER else None
 
+    def _refuse_taken(self) -> None:
+        with contextlib.suppress(FileNotFoundError), private.translated(self.path, SetupError):
+            there = {entry.name for entry in self.path.iterdir()}
+            if "config.json" in there:
+                raise SetupError(f"there is an agent in {self.path} already", advice="Nothing was changed.")
+            if _UNFINISHED not in there and there - {_CHANGES, private.pending(Path(_UNFINISHED)).name}:
+                raise SetupError(
+                    f"{self.path} is not empty and not an agent's home",
+                    advice="Choose another folder with --home.",
+                )
+            self.path.chmod(0o700)
+
+    def _make_folder(self) -> None:
+        try:
+            with private.translated(self.path, SetupError):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(self.path)
+        except FileNotFoundError as error:  # /proc has folders in which none can be made
+            raise SetupError(
+                f"{self.path} cannot be made: {error.strerror}", advice="Choose another folder with --home."
+            ) from error
+
+    def _clear(self) -> None:
+        """Keys and records of an agent that no settings ever named. What lies in `storage` may be the user's."""
+        with private.translated(self.path, SetupError):
+            for name in ("agent.db", "agent.db-journal", "agent.db-wal", "agent.db-shm"):
+                (self.path / name).unlink(missing_ok=True)
+            if self.keys.is_dir() and not self.keys.is_symlink():
+                shutil.rmtree(self.keys)
+
     def _write(self, data: bytes) -> None:
         private.write(self.path / "config.json", data)
+        self._finish()
+
+    def _finish(self) -> None:
+        """No longer may `founding` clear anything here, not even when somebody takes the settings away."""
         with contextlib.suppress(FileNotFoundError):
             (self.path / _UNFINISHED).unlink()
 

@@ -2,7 +2,8 @@
 
 Law: a private key is in its file (`<folder>/<agent>/seeds`, mode 0600, folder 0700) and in a SeedSigner, nowhere
 else: no repr, no error, no log. One file holds all three seeds of an agent, so one rename is one rotation: a crash at
-any point leaves the keys of before or the keys of after.
+any point leaves the keys of before or the keys of after. Keys for a recovery wait in a file of the same kind
+(`reserved-<id of what it undoes>`), which one rename makes the agent's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["FileKeys", "Prepared", "make_recovery", "prepare", "read_recovery"]
 
 _HEAD = b"skyswarm keys 1\n"
 _SIZE = len(_HEAD) + 3 * SEED_SIZE
-_AGENT = re.compile(r"[0-9a-f]{64}")
+_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class FileKeys:
@@ -36,7 +37,7 @@ class FileKeys:
 
     def adopt(self, prepared: Prepared, agent: str) -> None:
         """Keep prepared keys under the agent's id, durably. Idempotent; ConflictError when it has other keys."""
-        if not _AGENT.fullmatch(agent):
+        if not _ID.fullmatch(agent):
             raise MalformedError("an agent id is 64 lowercase hex digits")
         home = self._folder / agent
         private.make_folder(home, KeyFileError)
@@ -69,6 +70,35 @@ class FileKeys:
             private.write(home / "seeds", _HEAD + upcoming + following + fresh, KeyFileError)
             return SeedSigner(following).public
 
+    def reserve(self, agent: str, undone: str) -> tuple[bytes, bytes]:
+        self._read(agent)
+        path = self._reserved(agent, undone)
+        with private.locked(path.parent / "lock", KeyFileError):
+            try:
+                seeds = self._load(path)
+            except FileNotFoundError:
+                seeds = prepare(self._entropy).seeds
+                private.write(path, _HEAD + b"".join(seeds), KeyFileError)
+        made = Prepared(seeds)
+        return made.current_public, made.next_public
+
+    def replace(self, agent: str, undone: str, expect: bytes) -> None:
+        self._state(agent)
+        path = self._reserved(agent, undone)
+        with private.locked(path.parent / "lock", KeyFileError):
+            try:
+                seeds = self._load(path)
+            except FileNotFoundError as error:
+                raise AbsentError(f"no keys are reserved for a recovery of agent {agent}") from error
+            if Prepared(seeds).current_public != expect:
+                raise ConflictError(f"other keys are reserved for a recovery of agent {agent}")
+            private.move(path, path.parent / "seeds", KeyFileError)
+
+    def _reserved(self, agent: str, undone: str) -> Path:
+        if not _ID.fullmatch(undone):
+            raise MalformedError("a statement id is 64 lowercase hex digits")
+        return self._folder / agent / f"reserved-{undone}"
+
     def _signers(self, agent: str) -> tuple[SeedSigner, ...]:
         """Kept in memory while the file is the very same, so that a rotation by another process is seen at once."""
         state = self._state(agent)
@@ -83,7 +113,7 @@ class FileKeys:
         return signers
 
     def _state(self, agent: str) -> os.stat_result:
-        if not _AGENT.fullmatch(agent):
+        if not _ID.fullmatch(agent):
             raise AbsentError("no agent of that id has keys here")
         try:
             return os.lstat(self._folder / agent / "seeds")
@@ -97,13 +127,17 @@ class FileKeys:
         path = self._folder / agent / "seeds"
         private.check(path.parent, os.lstat(path.parent), KeyFileError)
         try:
-            data = private.read(path, _SIZE, KeyFileError)
+            return self._load(path)
         except FileNotFoundError as error:
             raise AbsentError(f"there is no signing key of agent {agent} here") from error
+
+    def _load(self, path: Path) -> Seeds:
+        """The seeds of a file. KeyFileError; FileNotFoundError when there is none."""
+        data = private.read(path, _SIZE, KeyFileError)
         if len(data) != _SIZE or not data.startswith(_HEAD):
             raise KeyFileError(
                 f"{path} is damaged or of a newer version",
-                advice="Restore it from a backup, or use a recovery key to name a new one.",
+                advice="Restore it from a backup. A new agent has a new id.",
             )
         first, second, third = (
             data[start : start + SEED_SIZE] for start in range(len(_HEAD), _SIZE, SEED_SIZE)

@@ -60,7 +60,13 @@ def write(path: Path, data: bytes, kind: type[SetupError] = SetupError) -> None:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        fresh.replace(path)
+    move(fresh, path, kind)
+
+
+def move(old: Path, path: Path, kind: type[SetupError] = SetupError) -> None:
+    """Put a file that is on the disk in the place of another of its folder, atomically and durably."""
+    with translated(path, kind):
+        old.replace(path)
         sync_folder(path.parent)
 
 
@@ -111,7 +117,9 @@ def translated(path: Path, kind: type[SetupError]) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFullError(f"no space left for {path}") from error
+            raise StorageFullError(
+                f"no space left for {path}", advice="Free some space; nothing stored is lost."
+            ) from error
         if error.errno == errno.ELOOP:
             raise kind(f"{path} is a link", advice="Remove it and put the real file there.") from error
         raise kind(f"{path} cannot be used: {error.strerror}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from skyswarm.drivers.local.database import Database
 from skyswarm.errors import ConflictError
@@ -26,18 +26,21 @@ class SqliteStatements:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
+    def append(self, agent: str, rows: Sequence[StatementRow], *, once: bool = False) -> list[int]:
         with self._database.write(durable=True) as connection:
-            return [_add(connection, agent, row) for row in rows]
+            return [_add(connection, agent, row, once) for row in rows]
 
-    def extend(self, agent: str, row: StatementRow) -> int:
+    def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
         with self._database.write(durable=True) as connection:
-            known = connection.execute(
-                "SELECT id FROM statements WHERE agent = ? AND issuer = ? AND seq = ?",
-                (agent, row.issuer, row.seq),
-            ).fetchall()
-            if known and (row.id,) not in known:
-                raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
+            known = {
+                one
+                for (one,) in connection.execute(
+                    "SELECT id FROM statements WHERE agent = ? AND issuer = ? AND seq = ?",
+                    (agent, row.issuer, row.seq),
+                )
+            }
+            if row.id not in known and known != set(beside):
+                raise ConflictError(f"other statements than expected have number {row.seq} of {row.issuer}")
             return _add(connection, agent, row)
 
     def after(self, agent: str, position: int, limit: int) -> list[StatementRow]:
@@ -55,6 +58,24 @@ class SqliteStatements:
             ).fetchall()
         return [StatementRow(*row) for row in rows]
 
+    def since(self, agent: str, issuer: str, position: int, limit: int = 1_000_000) -> list[StatementRow]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                f"{_STATEMENT} AND issuer = ? AND position >= ? ORDER BY position LIMIT ?",
+                (agent, issuer, position, limit),
+            ).fetchall()
+        return [StatementRow(*row) for row in rows]
+
+    def key_event(self, agent: str, issuer: str) -> StatementRow | None:
+        with self._database.read() as connection:
+            row = connection.execute(
+                # In these very words, for SQLite to use the index over them.
+                f"{_STATEMENT} AND issuer = ? AND kind IN ('inception', 'rotate', 'retire') "
+                "ORDER BY seq DESC, position DESC LIMIT 1",
+                (agent, issuer),
+            ).fetchone()
+        return None if row is None else StatementRow(*row)
+
     def count(self, agent: str) -> int:
         with self._database.read() as connection:
             return _next(connection, agent)
@@ -65,10 +86,10 @@ def _next(connection: sqlite3.Connection, agent: str) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def _add(connection: sqlite3.Connection, agent: str, row: StatementRow) -> int:
+def _add(connection: sqlite3.Connection, agent: str, row: StatementRow, once: bool = False) -> int:
     old = connection.execute(
-        "SELECT position FROM statements WHERE agent = ? AND id = ? AND envelope = ?",
-        (agent, row.id, row.envelope),
+        "SELECT position FROM statements WHERE agent = ? AND id = ? AND (? OR envelope = ?) ORDER BY position",
+        (agent, row.id, once, row.envelope),
     ).fetchone()
     if old is not None:
         return int(old[0])

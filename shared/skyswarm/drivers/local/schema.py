@@ -71,7 +71,14 @@ _FIRST = (
     "CREATE INDEX tasks_held ON tasks (holder) WHERE holder <> ''",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# What came of one issuer since, and its newest key event: without reading the rest of its chain.
+_SECOND = (
+    "CREATE INDEX statements_arrival ON statements (agent, issuer, position)",
+    "CREATE INDEX statements_keys ON statements (agent, issuer, seq, position) "
+    "WHERE kind IN ('inception', 'rotate', 'retire')",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 """Migration i brings a file from version i to i + 1, each inside the one transaction that `migrate` is called in."""
 
 

@@ -22,6 +22,7 @@ class MemoryKeys:
         self._entropy = entropy
         self._lock = threading.Lock()
         self._seeds: dict[str, Seeds] = {}
+        self._reserved: dict[tuple[str, str], Seeds] = {}
 
     def adopt(self, prepared: Prepared, agent: str) -> None:
         """Keep prepared keys under the agent's id. Idempotent; ConflictError when it has other keys."""
@@ -51,6 +52,23 @@ class MemoryKeys:
                 raise ConflictError(f"the keys of agent {agent} were rotated already")
             self._seeds[agent] = (upcoming, following, self._entropy(SEED_SIZE))
             return SeedSigner(following).public
+
+    def reserve(self, agent: str, undone: str) -> tuple[bytes, bytes]:
+        with self._lock:
+            self._of(agent)
+            if (agent, undone) not in self._reserved:
+                self._reserved[agent, undone] = prepare(self._entropy).seeds
+            made = Prepared(self._reserved[agent, undone])
+        return made.current_public, made.next_public
+
+    def replace(self, agent: str, undone: str, expect: bytes) -> None:
+        with self._lock:
+            seeds = self._reserved.get((agent, undone))
+            if seeds is None:
+                raise AbsentError(f"no keys are reserved for a recovery of agent {agent}")
+            if Prepared(seeds).current_public != expect:
+                raise ConflictError(f"other keys are reserved for a recovery of agent {agent}")
+            self._seeds[agent] = self._reserved.pop((agent, undone))
 
     def _of(self, agent: str) -> Seeds:
         seeds = self._seeds.get(agent)

@@ -8,26 +8,32 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from skyswarm.errors import ConflictError
 from skyswarm.ports.records import AnnounceRow, StatementRow
+
+_KEY_EVENTS = frozenset({"inception", "rotate", "retire"})
 
 
 @dataclass(slots=True)
 class _Log:
     rows: list[StatementRow] = field(default_factory=list)
     places: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
     chains: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    arrivals: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, row: StatementRow) -> int:
-        position = self.places.get((row.id, row.envelope))
+    def add(self, row: StatementRow, once: bool = False) -> int:
+        position = self.first.get(row.id) if once else self.places.get((row.id, row.envelope))
         if position is None:
             position = len(self.rows)
+            self.first.setdefault(row.id, position)
             self.rows.append(replace(row, position=position))
             self.places[row.id, row.envelope] = position
             bisect.insort(self.chains[row.issuer], (row.seq, position))
+            self.arrivals[row.issuer].append(position)
         return position
 
 
@@ -38,19 +44,19 @@ class MemoryStatements:
         self._lock = threading.Lock()
         self._logs: dict[str, _Log] = defaultdict(_Log)
 
-    def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
+    def append(self, agent: str, rows: Sequence[StatementRow], *, once: bool = False) -> list[int]:
         with self._lock:
             log = self._logs[agent]
-            return [log.add(row) for row in rows]
+            return [log.add(row, once) for row in rows]
 
-    def extend(self, agent: str, row: StatementRow) -> int:
+    def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
         with self._lock:
             log = self._logs[agent]
             chain = log.chains[row.issuer]
             place = bisect.bisect_left(chain, (row.seq, -1))
             known = {log.rows[position].id for seq, position in chain[place:] if seq == row.seq}
-            if known and row.id not in known:
-                raise ConflictError(f"there is another statement {row.seq} of {row.issuer} already")
+            if row.id not in known and known != set(beside):
+                raise ConflictError(f"other statements than expected have number {row.seq} of {row.issuer}")
             return log.add(row)
 
     def after(self, agent: str, position: int, limit: int) -> list[StatementRow]:
@@ -64,6 +70,19 @@ class MemoryStatements:
             chain = log.chains.get(issuer, [])
             start = bisect.bisect_left(chain, (seq, -1))
             return [log.rows[position] for _, position in chain[start : start + limit]]
+
+    def since(self, agent: str, issuer: str, position: int, limit: int = 1_000_000) -> list[StatementRow]:
+        with self._lock:
+            log = self._logs[agent]
+            arrived = log.arrivals.get(issuer, [])
+            start = bisect.bisect_left(arrived, position)
+            return [log.rows[one] for one in arrived[start : start + limit]]
+
+    def key_event(self, agent: str, issuer: str) -> StatementRow | None:
+        with self._lock:
+            log = self._logs[agent]
+            rows = (log.rows[position] for _, position in reversed(log.chains.get(issuer, [])))
+            return next((row for row in rows if row.kind in _KEY_EVENTS), None)
 
     def count(self, agent: str) -> int:
         with self._lock:

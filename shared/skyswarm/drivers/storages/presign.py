@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlsplit
 
@@ -41,14 +42,20 @@ class Signed:
 
 
 class Presigner:
-    """Makes and checks presigned URLs. `secret`: at least 32 bytes; `base_url` without a trailing '/'."""
+    """Makes and checks presigned URLs. `secret`: at least 32 bytes; `base_url` without a trailing '/', or what gives it
+    now, where it may change."""
 
-    def __init__(self, secret: bytes, base_url: str, clock: Clock) -> None:
+    def __init__(self, secret: bytes, base_url: str | Callable[[], str], clock: Clock) -> None:
         if len(secret) < 32:
             raise InputError("a presigning secret has at least 32 bytes")
         self._secret = secret
-        self._base = base_url.rstrip("/")
+        self._base_url = base_url
         self._clock = clock
+
+    @property
+    def _base(self) -> str:
+        base = self._base_url
+        return (base if isinstance(base, str) else base()).rstrip("/")
 
     def grant(self, storage: str, key: str, version: str, ttl: int) -> Grant:
         """A URL for `ttl` seconds from now. UnsafePathError: longer than any receiver takes (`spec/messages.md`)."""

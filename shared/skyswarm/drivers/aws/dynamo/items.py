@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-Value = str | int | float | bytes | tuple[str, ...]
+Value = str | int | float | bytes | tuple[str, ...] | frozenset[str]
 Item = dict[str, Any]
 """Names and plain values, the two keys among them."""
 
@@ -67,6 +67,8 @@ def _encode(value: Value) -> dict[str, Any]:
         return {"N": repr(value)}
     if isinstance(value, bytes):
         return {"B": value}
+    if isinstance(value, frozenset):
+        return {"SS": sorted(value)}
     return {"L": [{"S": one} for one in value]}
 
 
@@ -76,6 +78,8 @@ def _decode(value: Mapping[str, Any]) -> Any:
         return int(plain) if re.fullmatch(r"-?\d+", plain) else float(plain)
     if kind == "L":
         return tuple(one["S"] for one in plain)
+    if kind == "SS":
+        return frozenset(plain)
     return plain
 
 
