@@ -168,6 +168,15 @@ def test_a_key_that_s3_cannot_hold_or_a_url_cannot_name(rig: S3Rig, key: str) ->
         rig.open().put(key, b"", if_version=None)
 
 
+def test_a_door_that_presigns_and_reads_never_loads_the_sdk() -> None:
+    code = "import sys, skyswarm.drivers.aws.s3.opening; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "shared")}, capture_output=True, text=True
+    ).stdout.split()
+    assert "skyswarm.drivers.aws.s3.storage" in loaded
+    assert {"boto3", "botocore", "urllib3"}.isdisjoint(loaded)
+
+
 # ---- versions ------------------------------------------------------------------------------------
 def test_old_versions_stay_readable(versioned: S3Rig, fetcher: HttpFetcher) -> None:
     storage = versioned.open()
