@@ -16,6 +16,7 @@ from skyswarm.drivers.aws.dynamo.items import Item, Key, Value, ordinal, pk
 from skyswarm.drivers.aws.dynamo.table import MOST_BYTES, MOST_ITEMS, Refused, Table, Write, pause
 from skyswarm.errors import ConflictError, UnavailableError
 from skyswarm.ports.records import StatementRow
+from skyswarm.ports.sizes import check
 
 _BLOCK = 10_000
 """Positions in one partition of the log."""
@@ -32,6 +33,8 @@ class DynamoStatements:
 
     def append(self, agent: str, rows: Sequence[StatementRow]) -> list[int]:
         places: dict[Key, int] = {}
+        for row in rows:
+            check(row)
         for portion in _portions({_key(agent, row): row for row in rows}):
             places |= self._append(agent, portion)
         return [places[_key(agent, row)] for row in rows]
@@ -48,6 +51,7 @@ class DynamoStatements:
         raise UnavailableError("too many writers at this log now")
 
     def extend(self, agent: str, row: StatementRow) -> int:
+        check(row)
         key = _key(agent, row)
         low = ordinal(row.seq)
         for attempt in range(1, _TRIES + 1):
