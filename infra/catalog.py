@@ -27,6 +27,7 @@ Need = Literal[
     "tasks send",
     "tasks receive",
     "key sign",
+    "key rotate",
     "key make",
     "deployment write",  # which agent lives here: said once, when it is made
     "network out",  # other agents and repositories, over HTTPS
@@ -242,7 +243,7 @@ CATALOG: tuple[Row, ...] = (
             "moves send",
             "tasks send",
             "key sign",
-            "key make",
+            "key rotate",
         ),
         packages=(*SIGNED, *OBSERVED),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skyswarm.edge.lambda_home import embedded
 from skyswarm.edge.lambda_http import door
 
-handler = door("announce")
+handler = door("announce", embedded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skyswarm.edge.lambda_home import embedded
 from skyswarm.edge.lambda_http import door
 
-handler = door("fetch_piece")
+handler = door("fetch_piece", embedded)

@@ -13,7 +13,6 @@ from aws_cdk import aws_apigatewayv2 as gateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 
 PACK = "AwsSolutions::AwsSolutions-"
@@ -31,15 +30,13 @@ ACCESS_LOGS = (
     "Every address that is handed out is in the log of the function that signed it, with who asked and why. Access "
     "logs would be billed for as long as they are kept and say the same."
 )
-ROTATION = (
-    "An agent's keys are rotated by a signed statement in its chain (`skyswarm rotate`), of which peers must hear. "
-    "A rotation by the calendar, without the statement, would end the identity."
-)
 LAST_QUEUE = "This is the place for what could not be delivered, with an alarm; there is nothing behind it."
 PREFIXES = {
     "<Objects.Arn>/*": UNDER,
     "<Files.Arn>/*": UNDER,
     "<Inbox.Arn>/inbox/*": "what lies under inbox/ in the inbox of this very deployment; people name their manifests",
+    "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:skyswarm/<AWS::StackName>/*": "it is "
+    "named by the agent's id, which is the hash of the keys that it holds: nobody knows it beforehand",
     "arn:<AWS::Partition>:s3:::*/*": "a provider copy reads from another account's bucket, named by the peer who "
     "grants it. The condition admits other accounts' buckets only, and theirs is the policy that decides",
 }
@@ -64,8 +61,6 @@ def _meant(resource: CfnResource, prefixes: dict[str, str]) -> Iterator[tuple[st
         yield "L1", RUNTIME
     elif isinstance(resource, s3.CfnBucket):
         yield "S1", ACCESS_LOGS
-    elif isinstance(resource, secretsmanager.CfnSecret):
-        yield "SMG4", ROTATION
     elif isinstance(resource, sqs.CfnQueue) and resource.node.id == "Lost":
         yield "SQS3", LAST_QUEUE
     elif isinstance(resource, iam.CfnRole):

@@ -96,7 +96,7 @@ def _setup(stack: Stack, setup: Made, name: str, role: Role, url: str, parameter
 
 def _tell(stack: Stack, stores: Stores, url: str, agent: str) -> None:
     outputs = {"AgentId": agent, "Url": url, "Endpoint": f"{url}/a/{agent}", "Table": stores.table.ref}
-    outputs["Keys"] = stores.secret.attr_id
+    outputs["Keys"] = stores.secrets
     outputs |= {f"{key.title()}Bucket": bucket.ref for key, bucket in stores.buckets.items()}
     outputs |= {f"{key.title()}Queue": pair.main.ref for key, pair in stores.queues.items()}
     outputs |= {f"{key.title()}DeadQueue": pair.dead.ref for key, pair in stores.queues.items()}

@@ -43,7 +43,7 @@ def environment(name: str, role: Role, stores: Stores, url: str) -> dict[str, st
         "SKYSWARM_ROLE": role,
         "SKYSWARM_URL": url,
         "SKYSWARM_TABLE": stores.table.ref,
-        "SKYSWARM_KEYS": stores.secret.attr_id,
+        "SKYSWARM_KEYS": stores.secrets,
         **{f"SKYSWARM_{key.upper()}": _ref(stores.buckets.get(key)) for key in ("inbox", "objects", "files")},
         **{f"SKYSWARM_{key.upper()}": _ref(_main(stores, key)) for key in ("moves", "tasks")},
         "POWERTOOLS_SERVICE_NAME": "skyswarm",

@@ -23,14 +23,8 @@ DEPLOYMENT = "#*"
 INBOX = "inbox/*"
 READ_RECORDS = ("GetItem", "BatchGetItem", "Query", "ConditionCheckItem")
 WRITE_RECORDS = ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")
-READ_OBJECT = ("GetObject", "GetObjectAttributes")
-READ_VERSION = (
-    *READ_OBJECT,
-    "GetObjectVersion",
-    "GetObjectVersionAttributes",
-    "GetObjectTagging",
-    "GetObjectVersionTagging",
-)
+READ_OBJECT = ("GetObject",)
+READ_VERSION = ("GetObject", "GetObjectVersion")
 WRITE_FILE = ("PutObject", "AbortMultipartUpload", "ListMultipartUploadParts")
 
 
@@ -52,7 +46,9 @@ def _granted(need: Need, stores: Stores, storages: tuple[str, ...]) -> list[iam.
     def queue(name: str) -> list[str]:
         return [stores.queues[name].main.attr_arn]
 
-    table, secret = [stores.table.attr_arn], [stores.secret.attr_id]
+    table = [stores.table.attr_arn]
+    place = f"arn:{Aws.PARTITION}:secretsmanager:{Aws.REGION}:{Aws.ACCOUNT_ID}:secret"
+    secret = [f"{place}:{stores.secrets}*"]
     list_inbox: dict[str, object] = {"StringLike": {"s3:prefix": INBOX}}
     granted: dict[Need, Callable[[], list[iam.PolicyStatement]]] = {
         "records read": lambda: [_allow("RecordsRead", "dynamodb", READ_RECORDS, table)],
@@ -69,7 +65,7 @@ def _granted(need: Need, stores: Stores, storages: tuple[str, ...]) -> list[iam.
         "objects write": lambda: [_allow("ObjectsWrite", "s3", ("PutObject",), under(bucket("objects")))],
         "files read": lambda: [
             _allow("FilesRead", "s3", READ_VERSION, under(files())),
-            _allow("FilesList", "s3", ("ListBucket",), files()),
+            _allow("FilesList", "s3", ("ListBucket", "ListBucketVersions"), files()),
         ],
         "files write": lambda: [
             _allow("FilesWrite", "s3", WRITE_FILE, under(files())),
@@ -86,7 +82,7 @@ def _granted(need: Need, stores: Stores, storages: tuple[str, ...]) -> list[iam.
             _allow(
                 "FilesOfOthers",
                 "s3",
-                ("GetObject", "GetObjectVersion", "GetObjectTagging", "GetObjectVersionTagging"),
+                READ_VERSION,
                 [f"arn:{Aws.PARTITION}:s3:::*/*"],
                 {"StringNotEquals": {"aws:ResourceAccount": Aws.ACCOUNT_ID}},
             )
@@ -101,9 +97,10 @@ def _granted(need: Need, stores: Stores, storages: tuple[str, ...]) -> list[iam.
         "moves receive": lambda: [_receive("Moves", queue("moves"))],
         "tasks receive": lambda: [_receive("Tasks", queue("tasks"))],
         "key sign": lambda: [_allow("KeySign", "secretsmanager", ("GetSecretValue",), secret)],
-        "key make": lambda: [
-            _allow("KeyMake", "secretsmanager", ("DescribeSecret", "PutSecretValue"), secret)
+        "key rotate": lambda: [
+            _allow("KeyRotate", "secretsmanager", ("PutSecretValue", "UpdateSecretVersionStage"), secret)
         ],
+        "key make": lambda: [_allow("KeyMake", "secretsmanager", ("CreateSecret",), secret)],
         "network out": lambda: [],  # a function outside a VPC reaches the internet as it is
     }
     return granted[need]()

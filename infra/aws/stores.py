@@ -1,4 +1,4 @@
-"""What a deployment keeps: a table, buckets, one secret, and queues with the queues behind them.
+"""What a deployment keeps: a table, buckets, and queues with the queues behind them. Its keys' secret is not made here.
 
 Law: private, encrypted, TLS only, and nothing that holds a person's data goes when the stack goes. Only L1 resources,
 so the template has what is written here and nothing else.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aws_cdk import CfnDeletionPolicy, CfnResource, Stack
+from aws_cdk import Aws, CfnDeletionPolicy, CfnResource, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 
 from infra.catalog import CATALOG, Role
+from skyswarm.drivers.aws.dynamo.schema import TTL, definition
 
 STALE_UPLOAD = 7
 """Days until an upload that nobody finished is given up by the bucket itself; `sweep` does it sooner."""
@@ -40,10 +40,11 @@ class QueuePair:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """`lost`: events that no function took. A repository has no buckets and no queues but that one."""
+    """`secrets`: what the names of this deployment's secrets begin with; the keys' driver makes them, one per agent.
+    `lost`: events that no function took. A repository has no buckets and no queues but that one."""
 
     table: dynamodb.CfnTable
-    secret: secretsmanager.CfnSecret
+    secrets: str
     lost: sqs.CfnQueue
     buckets: dict[str, s3.CfnBucket]
     queues: dict[str, QueuePair]
@@ -54,19 +55,11 @@ def make_stores(stack: Stack, role: Role) -> Stores:
     agent = role == "agent"
     return Stores(
         table=_table(stack),
-        secret=_secret(stack),
+        secrets=f"skyswarm/{Aws.STACK_NAME}/",
         lost=_queue(stack, "Lost"),
         buckets={name: _bucket(stack, name) for name in ("inbox", "objects", "files")} if agent else {},
         queues={name: _pair(stack, name) for name in ("moves", "tasks")} if agent else {},
     )
-
-
-def _secret(stack: Stack) -> secretsmanager.CfnSecret:
-    secret = secretsmanager.CfnSecret(
-        stack, "Keys", description="The signing keys of this deployment: made there, never shown to anybody."
-    )
-    _keep(secret)
-    return secret
 
 
 def _keep(resource: CfnResource) -> None:
@@ -76,17 +69,23 @@ def _keep(resource: CfnResource) -> None:
 
 
 def _table(stack: Stack) -> dynamodb.CfnTable:
+    drawn = definition("")
     table = dynamodb.CfnTable(
         stack,
         "Table",
-        billing_mode="PAY_PER_REQUEST",
-        key_schema=[_key("pk", "HASH"), _key("sk", "RANGE")],
+        billing_mode=drawn["BillingMode"],
+        key_schema=[
+            dynamodb.CfnTable.KeySchemaProperty(attribute_name=one["AttributeName"], key_type=one["KeyType"])
+            for one in drawn["KeySchema"]
+        ],
         attribute_definitions=[
-            dynamodb.CfnTable.AttributeDefinitionProperty(attribute_name=name, attribute_type="S")
-            for name in ("pk", "sk")
+            dynamodb.CfnTable.AttributeDefinitionProperty(
+                attribute_name=one["AttributeName"], attribute_type=one["AttributeType"]
+            )
+            for one in drawn["AttributeDefinitions"]
         ],
         time_to_live_specification=dynamodb.CfnTable.TimeToLiveSpecificationProperty(
-            attribute_name="ttl", enabled=True
+            attribute_name=TTL, enabled=True
         ),
         point_in_time_recovery_specification=dynamodb.CfnTable.PointInTimeRecoverySpecificationProperty(
             point_in_time_recovery_enabled=True
@@ -95,10 +94,6 @@ def _table(stack: Stack) -> dynamodb.CfnTable:
     )
     _keep(table)
     return table
-
-
-def _key(name: str, kind: str) -> dynamodb.CfnTable.KeySchemaProperty:
-    return dynamodb.CfnTable.KeySchemaProperty(attribute_name=name, key_type=kind)
 
 
 def _bucket(stack: Stack, name: str) -> s3.CfnBucket:

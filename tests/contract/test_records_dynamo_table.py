@@ -10,8 +10,6 @@ import pytest
 from skyswarm.drivers.aws.dynamo.schema import TTL, definition
 from skyswarm.errors import ConflictError, UnavailableError
 from skyswarm.ports.records import (
-    MAX_PROGRESS,
-    MAX_VALUE,
     AnnounceRow,
     Batch,
     Entry,
@@ -21,6 +19,7 @@ from skyswarm.ports.records import (
     Tally,
     Transfer,
 )
+from skyswarm.ports.sizes import MAX_PROGRESS, MAX_VALUE
 from tests.support.dynamo_proxy import Answer, Forward
 from tests.support.dynamo_rigs import Wired, wired
 from tests.support.emulators import ministack, moto

@@ -8,9 +8,6 @@ import pytest
 
 from skyswarm.errors import ConflictError, QuotaError, TooLargeError, UnavailableError
 from skyswarm.ports.records import (
-    MAX_KEY,
-    MAX_PROGRESS,
-    MAX_VALUE,
     AnnounceRow,
     Batch,
     Entry,
@@ -19,6 +16,7 @@ from skyswarm.ports.records import (
     StatementRow,
     Transfer,
 )
+from skyswarm.ports.sizes import MAX_KEY, MAX_PROGRESS, MAX_VALUE
 from tests.support.lossy import Lossy, twice
 from tests.support.racing import race
 from tests.support.record_rigs import ALICE, BOB, Rig
@@ -276,19 +274,25 @@ def test_a_lost_acknowledgement_of_a_note_is_a_conflict_that_reading_mends(rig: 
 
 
 # ---- sizes -----------------------------------------------------------------------------------
-def test_what_some_store_could_not_hold_cannot_be_made() -> None:
+def test_what_some_store_could_not_hold_is_refused_by_all(rig: Rig) -> None:
     big = bytes(MAX_VALUE + 1)
-    for make in (
-        lambda: Entry("k", big),
-        lambda: Entry("é" * (MAX_KEY // 2) + "x", b""),
-        lambda: Transfer("t", "moving", 1.5, big),
-        lambda: Batch(0, "", big),
-        lambda: Batch(0, "", b"", progress_json=bytes(MAX_PROGRESS + 1)),
-        lambda: StatementRow("x", "i", 0, "vouch", big, 1.5),
-        lambda: AnnounceRow("i", 0, 1, 99, (), big),
+    long = StatementRow("x", "i", 0, "vouch", big, 1.5)
+    short = replace(long, id="short", envelope=b"e")
+    for write in (
+        lambda: rig.notes.put(ALICE, Entry("k", big)),
+        lambda: rig.notes.put(ALICE, Entry("é" * (MAX_KEY // 2) + "x", b"")),
+        lambda: rig.transfers.put(ALICE, Transfer("t", "moving", 1.5, big)),
+        lambda: rig.transfers.add(ALICE, "t", [Batch(0, "", b""), Batch(1, "", big)]),
+        lambda: rig.transfers.add(ALICE, "t", [Batch(0, "", b"", progress_json=bytes(MAX_PROGRESS + 1))]),
+        lambda: rig.statements.append(ALICE, [short, long]),
+        lambda: rig.statements.extend(ALICE, long),
+        lambda: rig.announcements.put(ALICE, AnnounceRow("i", 0, 1, 99, (), big)),
     ):
         with pytest.raises(TooLargeError):
-            make()
+            write()
+    assert rig.notes.page(ALICE, "") == rig.transfers.page(ALICE) == rig.transfers.undone(ALICE, "t") == []
+    assert rig.statements.count(ALICE) == 0
+    assert rig.announcements.of(ALICE, "i", 0) == []
 
 
 def test_progress_is_kept_up_to_its_most(rig: Rig) -> None:

@@ -162,6 +162,16 @@ def test_parts_in_any_order_and_at_once(rig: Rig, s: Sample) -> None:
     assert read(rig.open(), "big", made.version, 0, made.size) == data
 
 
+def test_parts_of_a_span(rig: Rig, s: Sample) -> None:
+    storage = rig.open()
+    upload = s.begun(storage)
+    for index in (0, 1, 3):
+        s.write(storage, upload, index)
+    for first, count in ((0, 1), (0, 2), (1, 2), (2, 1), (2, 2), (3, 9), (4, 1), (0, 0)):
+        assert storage.parts(upload, first, count) == {0, 1, 3}.intersection(range(first, first + count))
+    assert storage.parts(upload, 1) == {1, 3}
+
+
 def test_begin_finds_the_upload_again(rig: Rig, s: Sample) -> None:
     upload = s.begun(rig.open())
     s.write(rig.open(), upload, 1)

@@ -152,6 +152,11 @@ def test_the_longest_arguments_come_as_they_were(rig: Rig) -> None:
     assert only(rig.tasks.pull("w", now=0, lease=10)).task.body_json == body
 
 
+def test_arguments_need_not_be_text(rig: Rig) -> None:
+    rig.tasks.push(replace(TASK, body_json=bytes(range(256))))
+    assert only(rig.tasks.pull("w", now=0, lease=10)).task.body_json == bytes(range(256))
+
+
 def test_names_are_of_one_agent_and_no_name_is_no_name(rig: Rig) -> None:
     for task in (NAMED, replace(NAMED, agent=BOB), replace(NAMED, dedup="b"), TASK, TASK):
         rig.tasks.push(task)

@@ -61,6 +61,7 @@ def ministack() -> Emulator:
     """S3, DynamoDB, SQS, Lambda, KMS, Secrets Manager and more; signatures and policies are not enforced."""
     port = free_port()
     env = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0"}
+    env["AWS_SECRET_ACCESS_KEY"] = SECRET  # what presigned URLs are checked with
     return Emulator(_run([str(BIN / "ministack")], port, "/_ministack/health", env))
 
 

@@ -80,6 +80,8 @@ class FolderRig(Rig):
 class S3Rig(Rig):
     """A prefix of its own in a bucket of its own; another process finds it by a file in the folder."""
 
+    anonymous = False
+
     def server(self) -> Emulator:
         raise NotImplementedError
 
@@ -117,7 +119,9 @@ class S3Rig(Rig):
 
 
 class MinistackRig(S3Rig):
-    """It computes no checksum of copied parts."""
+    """It computes no checksum of copied parts, and answers those who sign nothing."""
+
+    anonymous = True
 
     def __init__(self, folder: Path, *, versioned: bool = False) -> None:
         super().__init__(folder, versioned=versioned)

@@ -12,18 +12,20 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from skyswarm import __version__
 from skyswarm.edge.http import App, Request, Response
-from skyswarm.edge.objects import serve_object
 from skyswarm.edge.outward import outward
-from skyswarm.edge.runtime import Runtime
 from skyswarm.errors import RequestError, SkyError, TooLargeError, UnknownRouteError
 from skyswarm.messages.httpsig import Checked, check_request
 from skyswarm.messages.requests import FetchRequest
 from skyswarm.usecases import receipts, receiving, repository, serving, spreading
 from skyswarm.usecases.deps import Deps
+
+if TYPE_CHECKING:
+    from skyswarm.edge.runtime import Runtime
 
 MAX_BODY = 256 * 1024
 MAX_QUERY = 512
@@ -212,6 +214,9 @@ def _crashed(error: Exception, request: Request, tell: Callable[..., None]) -> R
 
 def make_app(runtime: Runtime, tell: Callable[..., None]) -> App:
     """The app of one home: its agent under `/a/<id>/`, presigned objects under `/o/`."""
+    # Here, because a function serves no files of its machine and starts without what does.
+    from skyswarm.edge.objects import serve_object
+
     roles = {runtime.agent: runtime.config.role}
 
     def app(request: Request) -> Response:

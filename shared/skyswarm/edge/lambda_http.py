@@ -14,7 +14,7 @@ from typing import Any
 
 from skyswarm.edge.api import MAX_BODY, answer, refusal
 from skyswarm.edge.http import FileRange, Request, Response
-from skyswarm.edge.lambda_root import Event, Kept, Opener, count, embedded, tell
+from skyswarm.edge.lambda_root import Event, Kept, Opener, count, tell
 from skyswarm.errors import RequestError, SkyError
 
 Reply = dict[str, Any]
@@ -23,12 +23,12 @@ _BASE64 = (MAX_BODY + 3) // 3 * 4
 _TEXTS = ("application/json", "text/")
 
 
-def door(action: str, opener: Opener = embedded) -> Callable[[Event, Any], Reply]:
+def door(action: str, opener: Opener) -> Callable[[Event, Any], Reply]:
     """The handler that serves one action; `opener` makes its root at the first call."""
     return doors(frozenset({action}), opener)
 
 
-def doors(actions: frozenset[str], opener: Opener = embedded) -> Callable[[Event, Any], Reply]:
+def doors(actions: frozenset[str], opener: Opener) -> Callable[[Event, Any], Reply]:
     """The handler that serves these actions."""
     root = Kept(opener)
 

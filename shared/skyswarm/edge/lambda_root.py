@@ -14,12 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from skyswarm.edge.log import as_line
-from skyswarm.edge.outward import outward
-from skyswarm.errors import NoHomeError, SkyError
 from skyswarm.ports.work import Delivery
 from skyswarm.usecases.deps import Deps
 
@@ -70,24 +67,6 @@ def count(name: str, **fields: str | int) -> None:
     about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [measured]}
     said = {"event": "count", "function": function, **fields, name: 1, "_aws": about}
     print(json.dumps(said), file=sys.stdout, flush=True)
-
-
-def embedded() -> Root:
-    """The agent of the home folder that SKYSWARM_HOME names: how the doors run without a cloud."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from skyswarm.edge.runtime import open_runtime
-
-    home = os.environ.get("SKYSWARM_HOME")
-    if not home:
-        raise NoHomeError("this function does not know its agent", advice="Set SKYSWARM_HOME.")
-    try:
-        runtime = open_runtime(Path(home))
-    except SkyError as error:
-        raise outward(error, "", tell) from error
-    return Root(
-        runtime.deps, runtime.agent, runtime.config.role, runtime.endpoint, ThreadPoolExecutor(16), inbox=""
-    )
 
 
 class Kept:

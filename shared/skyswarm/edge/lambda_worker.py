@@ -18,7 +18,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from skyswarm.edge.lambda_root import Event, Kept, Opener, Root, count, embedded
+from skyswarm.edge.lambda_root import Event, Kept, Opener, Root, count
 from skyswarm.errors import RequestError, SetupError, SkyError
 from skyswarm.messages import canonical
 from skyswarm.ports.work import Delivery
@@ -38,7 +38,7 @@ def logger() -> Logger:
 
 
 # ---- tasks -----------------------------------------------------------------------------------
-def worker(opener: Opener = embedded) -> Handler:
+def worker(opener: Opener) -> Handler:
     """Performs the tasks of an SQS batch; those that failed are named in the reply and come again."""
     kept, log = Kept(opener), logger()
 
@@ -104,7 +104,7 @@ def _transfer(body: bytes) -> dict[str, str]:
 
 
 # ---- drops -----------------------------------------------------------------------------------
-def drop(opener: Opener = embedded, wish: Wish = Wish("home")) -> Handler:  # noqa: B008 - a frozen value
+def drop(opener: Opener, wish: Wish = Wish("home")) -> Handler:  # noqa: B008 - a frozen value
     """Takes up what S3 or EventBridge says was created in the inbox. Raises the first trouble after all had their turn:
     the service tries again."""
     kept, log = Kept(opener), logger()
@@ -149,7 +149,7 @@ def created(event: Event) -> Iterator[str]:
 
 
 # ---- regularly -------------------------------------------------------------------------------
-def sweep(opener: Opener = embedded) -> Handler:
+def sweep(opener: Opener) -> Handler:
     """What a schedule calls: everything that is due, and tasks for whatever was lost on the way. Each has its turn,
     then the first trouble is raised."""
     kept, log = Kept(opener), logger()

@@ -4,7 +4,7 @@ Law: every method's first argument is the agent (the tenant; a repository is one
 it; nothing crosses agents. Consistency: a read after a write that was acknowledged sees it. Every write is
 idempotent or conditional, as said. Errors of every method: UnavailableError (retry), StorageFullError,
 ForbiddenError, BackendError (damaged, or of a newer version).
-Size: a store may take no more than `MAX_VALUE` bytes in one row, so no row with more can be made (TooLargeError).
+Size: what no store of ours may be asked to hold is refused by every one, see `ports/sizes.py` (TooLargeError).
 Time comes in as `now` (Unix seconds); expiry is decided by comparing, never by a cleaner having run.
 Values called `*_json` or `envelope` are opaque bytes to the store.
 """
@@ -13,23 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
-
-from skyswarm.errors import TooLargeError
-
-MAX_VALUE: Final = 320 * 1024
-"""Bytes of a row's opaque value. A DynamoDB item holds 409,600 in all, its keys and a batch's progress among them."""
-MAX_PROGRESS: Final = 64 * 1024
-"""Bytes of a batch's progress, which may lie beside its plan."""
-MAX_KEY: Final = 1000
-"""Bytes of a note's key in UTF-8."""
-
-
-def fitting(value: bytes, most: int = MAX_VALUE) -> bytes:
-    """The value, when every store can hold it. TooLargeError."""
-    if len(value) > most:
-        raise TooLargeError(f"{len(value)} bytes in one record, at most {most} can be kept")
-    return value
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +27,6 @@ class StatementRow:
     envelope: bytes
     received: float
     position: int = -1
-
-    def __post_init__(self) -> None:
-        fitting(self.envelope)
 
 
 class Statements(Protocol):
@@ -97,9 +78,6 @@ class AnnounceRow:
     expires: int
     lookups: tuple[str, ...]
     envelope: bytes
-
-    def __post_init__(self) -> None:
-        fitting(self.envelope)
 
 
 class Announcements(Protocol):
@@ -202,9 +180,6 @@ class Transfer:
     doc_json: bytes
     version: int = 0
 
-    def __post_init__(self) -> None:
-        fitting(self.doc_json)
-
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -233,10 +208,6 @@ class Batch:
     lease_until: float = 0.0
     attempts: int = 0
     progress_json: bytes = b"{}"
-
-    def __post_init__(self) -> None:
-        fitting(self.plan_json)
-        fitting(self.progress_json, MAX_PROGRESS)
 
 
 class Transfers(Protocol):
@@ -326,10 +297,6 @@ class Entry:
     key: str
     value: bytes
     version: int = field(default=0)
-
-    def __post_init__(self) -> None:
-        fitting(self.value)
-        fitting(self.key.encode(), MAX_KEY)
 
 
 class Notes(Protocol):

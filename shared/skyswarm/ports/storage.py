@@ -134,8 +134,9 @@ class Sink(Protocol):
         """
         ...
 
-    def parts(self, upload: str) -> frozenset[int]:
-        """Indexes of the parts that are present and verified, also after a crash. AbsentError: no such upload."""
+    def parts(self, upload: str, first: int = 0, count: int | None = None) -> frozenset[int]:
+        """Indexes of the parts that are present and verified, also after a crash: all, or those of `count` from
+        `first` on. AbsentError: no such upload."""
         ...
 
     def finish(self, upload: str, digests: Sequence[PieceDigest], *, if_version: str | None) -> Object:

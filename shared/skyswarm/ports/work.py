@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from skyswarm.ports.records import fitting
+from skyswarm.ports.sizes import fitting
 
 MAX_TASK: Final = 64 * 1024
 """Bytes of a task's arguments, JSON in UTF-8. In a message of SQS (256 KiB) they may take three times that."""

@@ -24,7 +24,8 @@ from skyswarm.errors import (
 from skyswarm.messages import canonical
 from skyswarm.messages.dsse import Envelope
 from skyswarm.messages.manifest import MANIFEST_TYPE
-from skyswarm.ports.records import MAX_KEY, Entry
+from skyswarm.ports.records import Entry
+from skyswarm.ports.sizes import MAX_KEY
 from skyswarm.ports.storage import ANY_VERSION
 from skyswarm.usecases import jobs, objects
 from skyswarm.usecases.deps import Deps

@@ -142,7 +142,7 @@ class Mover:
     def pieces(self, number: int, entry: FileEntry, first: int, count: int, upload: str) -> None:
         """Bring those that are not present. AbsentError: there is no such upload any more."""
         pieces = unpack_all(self.packed(entry))
-        present = self.sink.parts(upload)
+        present = self.sink.parts(upload, first, count)
         for index in range(first, first + count):
             offset, length = piece_span(entry.size, index)
             if index not in present and not self.copied(entry, upload, index, pieces[index], offset, length):

@@ -32,6 +32,7 @@ from skyswarm.errors import (
     UnavailableError,
 )
 from skyswarm.ports.records import AnnounceRow, Batch, Entry
+from skyswarm.ports.sizes import MAX_VALUE
 from skyswarm.ports.work import Task
 from tests.support.racing import race
 
@@ -264,10 +265,10 @@ def test_a_full_disk_is_told_and_loses_nothing(path: Path) -> None:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(StorageFullError):
-        notes.put("a", Entry("big", bytes(1 << 20)))
+        notes.put("a", Entry("big", bytes(MAX_VALUE)))
     assert notes.get("a", "big") is None
     assert notes.get("a", "kept") == kept
-    assert notes.put("a", Entry("big", bytes(1 << 20))).version == 1  # there is room again
+    assert notes.put("a", Entry("big", bytes(MAX_VALUE))).version == 1  # there is room again
     database.close()
 
 

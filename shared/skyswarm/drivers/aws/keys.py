@@ -85,11 +85,6 @@ class SecretKeys:
                 )
                 return
             except ClientError as error:
-                if code_of(error) == "InvalidRequestException":
-                    raise SetupError(
-                        f"the keys of agent {agent} are about to be deleted",
-                        advice="Restore the secret in Secrets Manager first.",
-                    ) from error
                 if code_of(error) != "ResourceExistsException":
                     raise
         if self._read(agent).seeds != prepared.seeds:
@@ -234,4 +229,12 @@ class SecretKeys:
         if log.getEffectiveLevel() < logging.INFO:
             log.setLevel(logging.INFO)  # when debugging it writes down whole requests and replies
         with asking(f"the secret of agent {agent}"):
-            yield
+            try:
+                yield
+            except ClientError as error:
+                if code_of(error) != "InvalidRequestException":
+                    raise
+                raise SetupError(
+                    f"the keys of agent {agent} are about to be deleted",
+                    advice="Restore the secret in Secrets Manager first.",
+                ) from error

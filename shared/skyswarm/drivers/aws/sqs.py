@@ -50,7 +50,7 @@ class Message:
             "v": 1,
             "agent": task.agent,
             "kind": task.kind,
-            "body": task.body_json.decode(),
+            "body": task.body_json.decode("utf-8", "surrogateescape"),
             "dedup": task.dedup,
         }
         more = {
@@ -69,7 +69,9 @@ class Message:
             doc = json.loads(text)
             if doc["v"] != 1:
                 raise MalformedError("a task of another version")
-            task = Task(doc["agent"], doc["kind"], doc["body"].encode(), doc["dedup"])
+            task = Task(
+                doc["agent"], doc["kind"], doc["body"].encode("utf-8", "surrogateescape"), doc["dedup"]
+            )
             due, tries = float(doc["due"]), int(doc["tries"])
             return Message(task, due, tries, str(doc["mark"]), str(doc["name"]), str(doc["token"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

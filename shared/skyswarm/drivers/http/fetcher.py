@@ -33,6 +33,8 @@ CHUNK = 1 << 20
 
 _REDIRECTS = 3
 _MOVED = {301, 302, 303, 307, 308}
+_PINNED = re.compile(r"[?&]x-skyswarm-etag=([0-9A-Za-z-]{1,80})(?=&|$)")
+"""In URLs of buckets without versions: the state that was granted (`shared/decisions/aws-s3.md`)."""
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/(?:[0-9]{1,15}|\*)")
 
 
@@ -63,7 +65,10 @@ class HttpFetcher:
     def read(self, url: str, offset: int, length: int) -> Iterator[memoryview]:
         if length == 0:
             return
-        link, response = self._ask(url, {"Range": f"bytes={offset}-{offset + length - 1}"})
+        headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
+        if pinned := _PINNED.search(url):
+            headers["If-Match"] = f'"{pinned[1]}"'
+        link, response = self._ask(url, headers)
         whole = False
         try:
             with _Translating(link.target):

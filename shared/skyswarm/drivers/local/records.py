@@ -19,6 +19,7 @@ from skyswarm.drivers.local.records_statements import SqliteAnnouncements, Sqlit
 from skyswarm.drivers.local.records_transfers import SqliteTransfers
 from skyswarm.errors import ConflictError, QuotaError
 from skyswarm.ports.records import Entry, HeldFile, Share
+from skyswarm.ports.sizes import check
 
 __all__ = [
     "SqliteAnnouncements",
@@ -191,6 +192,7 @@ class SqliteNotes:
         return None if row is None else Entry(*row)
 
     def put(self, agent: str, entry: Entry) -> Entry:
+        check(entry)
         with self._database.write(durable=True) as connection:
             if entry.version == 0:
                 changed = connection.execute(

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from skyswarm.drivers.local.database import Database
 from skyswarm.errors import ConflictError
 from skyswarm.ports.records import AnnounceRow, StatementRow
+from skyswarm.ports.sizes import check
 
 _STATEMENT = "SELECT id, issuer, seq, kind, envelope, received, position FROM statements WHERE agent = ?"
 _STROKE = 1000
@@ -27,10 +28,13 @@ class SqliteStatements:
         self._database = database
 
     def append(self, agent: str, rows: Sequence[StatementRow], *, once: bool = False) -> list[int]:
+        for row in rows:
+            check(row)
         with self._database.write(durable=True) as connection:
             return [_add(connection, agent, row, once) for row in rows]
 
     def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
+        check(row)
         with self._database.write(durable=True) as connection:
             known = {
                 one
@@ -109,6 +113,7 @@ class SqliteAnnouncements:
         self._database = database
 
     def put(self, agent: str, row: AnnounceRow) -> bool:
+        check(row)
         key = (agent, row.issuer, row.part)
         with self._database.write() as connection:
             old = connection.execute(

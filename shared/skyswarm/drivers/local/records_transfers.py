@@ -13,7 +13,8 @@ from dataclasses import astuple, fields, replace
 
 from skyswarm.drivers.local.database import Database
 from skyswarm.errors import AbsentError, ConflictError, LeaseLostError
-from skyswarm.ports.records import MAX_PROGRESS, Batch, Tally, Transfer, fitting
+from skyswarm.ports.records import Batch, Tally, Transfer
+from skyswarm.ports.sizes import check, check_progress
 
 _TRANSFER = "SELECT id, state, created, doc, version FROM transfers WHERE agent = ?"
 _BATCH = (
@@ -42,6 +43,7 @@ class SqliteTransfers:
         self._database = database
 
     def put(self, agent: str, transfer: Transfer) -> Transfer:
+        check(transfer)
         row = (transfer.state, transfer.created, transfer.doc_json)
         with self._database.write(durable=True) as connection:
             if transfer.version == 0:
@@ -79,6 +81,8 @@ class SqliteTransfers:
         return [Transfer(*row) for row in rows]
 
     def add(self, agent: str, transfer: str, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            check(batch)
         with self._database.write() as connection:
             new: dict[str, int] = {}
             for batch in batches:
@@ -115,10 +119,11 @@ class SqliteTransfers:
     def save(
         self, agent: str, transfer: str, number: int, holder: str, progress_json: bytes, until: float
     ) -> None:
+        check_progress(progress_json)
         with self._database.write() as connection:
             saved = connection.execute(
                 f"UPDATE batches SET progress = ?, lease_until = ? WHERE {_ONE} AND done = 0 AND lease = ?",
-                (fitting(progress_json, MAX_PROGRESS), until, agent, transfer, number, holder),
+                (progress_json, until, agent, transfer, number, holder),
             )
             if saved.rowcount != 1:
                 raise LeaseLostError(f"batch {number} is no longer held by {holder}")

@@ -14,6 +14,7 @@ from skyswarm.drivers.memory.statements import MemoryAnnouncements, MemoryStatem
 from skyswarm.drivers.memory.transfers import MemoryTransfers
 from skyswarm.errors import ConflictError, QuotaError
 from skyswarm.ports.records import Entry, HeldFile, Share
+from skyswarm.ports.sizes import check
 
 __all__ = [
     "MemoryAnnouncements",
@@ -152,6 +153,7 @@ class MemoryNotes:
             return self._rows[agent].get(key)
 
     def put(self, agent: str, entry: Entry) -> Entry:
+        check(entry)
         with self._lock:
             mine = self._rows[agent]
             old = mine.get(entry.key)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from skyswarm.errors import ConflictError
 from skyswarm.ports.records import AnnounceRow, StatementRow
+from skyswarm.ports.sizes import check
 
 _KEY_EVENTS = frozenset({"inception", "rotate", "retire"})
 
@@ -45,11 +46,14 @@ class MemoryStatements:
         self._logs: dict[str, _Log] = defaultdict(_Log)
 
     def append(self, agent: str, rows: Sequence[StatementRow], *, once: bool = False) -> list[int]:
+        for row in rows:
+            check(row)
         with self._lock:
             log = self._logs[agent]
             return [log.add(row, once) for row in rows]
 
     def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
+        check(row)
         with self._lock:
             log = self._logs[agent]
             chain = log.chains[row.issuer]
@@ -98,6 +102,7 @@ class MemoryAnnouncements:
         self._lookups: dict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
 
     def put(self, agent: str, row: AnnounceRow) -> bool:
+        check(row)
         with self._lock:
             rows, key = self._rows[agent], (row.issuer, row.part)
             old = rows.get(key)

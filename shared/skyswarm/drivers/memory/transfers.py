@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from skyswarm.errors import AbsentError, ConflictError, LeaseLostError
 from skyswarm.ports.records import Batch, Tally, Transfer
+from skyswarm.ports.sizes import check, check_progress
 
 _COUNTERS = tuple(one.name for one in fields(Tally))
 
@@ -46,6 +47,7 @@ class MemoryTransfers:
         self._work: dict[tuple[str, str], _Work] = defaultdict(_Work)
 
     def put(self, agent: str, transfer: Transfer) -> Transfer:
+        check(transfer)
         with self._lock:
             mine = self._transfers[agent]
             old = mine.get(transfer.id)
@@ -68,6 +70,8 @@ class MemoryTransfers:
             return rows[:limit]
 
     def add(self, agent: str, transfer: str, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            check(batch)
         with self._lock:
             work = self._work[agent, transfer]
             for batch in batches:
@@ -95,6 +99,7 @@ class MemoryTransfers:
     def save(
         self, agent: str, transfer: str, number: int, holder: str, progress_json: bytes, until: float
     ) -> None:
+        check_progress(progress_json)
         with self._lock:
             work = self._work[agent, transfer]
             batch = work.held(number, holder)

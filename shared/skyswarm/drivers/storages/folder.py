@@ -30,6 +30,7 @@ from skyswarm.errors import (
     TransferStateError,
 )
 from skyswarm.pieces.digest import PieceDigest
+from skyswarm.pieces.size import MAX_PIECES
 from skyswarm.ports.storage import Grant, Listing, Object, Origin
 
 _WALKS = 8
@@ -163,9 +164,10 @@ class FolderStorage:
 
         self._write(upload, index, digest, length, fill)
 
-    def parts(self, upload: str) -> frozenset[int]:
+    def parts(self, upload: str, first: int = 0, count: int | None = None) -> frozenset[int]:
         with self._uploads.open(UploadName.parse(upload)) as found:
-            return frozenset(found.present())
+            end = MAX_PIECES if count is None else first + count
+            return frozenset(index for index in found.present() if first <= index < end)
 
     def finish(self, upload: str, digests: Sequence[PieceDigest], *, if_version: str | None) -> Object:
         name = UploadName.parse(upload)

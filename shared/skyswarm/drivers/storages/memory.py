@@ -24,6 +24,7 @@ from skyswarm.errors import (
     TransferStateError,
 )
 from skyswarm.pieces.digest import PieceDigest
+from skyswarm.pieces.size import MAX_PIECES
 from skyswarm.ports.storage import ANY_VERSION, Grant, Listing, Object, Origin
 from skyswarm.ports.system import Clock
 
@@ -154,8 +155,9 @@ class MemoryStorage:
                 raise AbsentError("this upload is finished or was aborted")
             found.parts[index] = (digest.sha256, data)
 
-    def parts(self, upload: str) -> frozenset[int]:
-        return frozenset(self._open(upload).parts)
+    def parts(self, upload: str, first: int = 0, count: int | None = None) -> frozenset[int]:
+        end = MAX_PIECES if count is None else first + count
+        return frozenset(index for index in self._open(upload).parts if first <= index < end)
 
     def finish(self, upload: str, digests: Sequence[PieceDigest], *, if_version: str | None) -> Object:
         with self._lock:

@@ -13,6 +13,7 @@ from skyswarm.drivers.aws.dynamo.items import Item, Key, Value, ordinal, pk
 from skyswarm.drivers.aws.dynamo.table import MOST_ITEMS, Refused, Table, Write, pause
 from skyswarm.errors import UnavailableError
 from skyswarm.ports.records import AnnounceRow
+from skyswarm.ports.sizes import check
 
 _TRIES = 30
 _PORTION = MOST_ITEMS - 2
@@ -26,6 +27,7 @@ class DynamoAnnouncements:
         self._table = table
 
     def put(self, agent: str, row: AnnounceRow) -> bool:
+        check(row)
         for attempt in range(1, _TRIES + 1):
             old = self._table.get(_key(agent, row.issuer, row.part))
             if old is not None and row.serial <= old["serial"]:

@@ -11,7 +11,8 @@ from dataclasses import asdict, replace
 from skyswarm.drivers.aws.dynamo.items import Item, Key, Value, pk
 from skyswarm.drivers.aws.dynamo.table import Refused, Table
 from skyswarm.errors import ConflictError, QuotaError
-from skyswarm.ports.records import MAX_KEY, Entry, Share
+from skyswarm.ports.records import Entry, Share
+from skyswarm.ports.sizes import MAX_KEY, check
 
 # An expired nonce is kept this long, so that a caller whose clock is behind still finds it.
 _NONCE_SLACK = 600
@@ -122,6 +123,7 @@ class DynamoNotes:
         return None if item is None else _note(item)
 
     def put(self, agent: str, entry: Entry) -> Entry:
+        check(entry)
         new = replace(entry, version=entry.version + 1)
         item: dict[str, Value] = {"value": new.value, "version": new.version}
         key, table = _note_key(agent, entry.key), self._table

@@ -18,6 +18,7 @@ from skyswarm.drivers.aws.dynamo.items import Item, Key, Value, ordinal, pk
 from skyswarm.drivers.aws.dynamo.table import MOST_BYTES, MOST_ITEMS, Refused, Table, Write, pause
 from skyswarm.errors import ConflictError, UnavailableError
 from skyswarm.ports.records import StatementRow
+from skyswarm.ports.sizes import check
 
 _BLOCK = 10_000
 """Positions in one partition of the log."""
@@ -34,6 +35,8 @@ class DynamoStatements:
         self._table = table
 
     def append(self, agent: str, rows: Sequence[StatementRow], *, once: bool = False) -> list[int]:
+        for row in rows:
+            check(row)
         first: dict[str, Key] = {}
         keys = [first.setdefault(row.id, _key(agent, row)) if once else _key(agent, row) for row in rows]
         wanted: dict[Key, StatementRow] = {}
@@ -74,6 +77,7 @@ class DynamoStatements:
         return list(self._table.query(key.pk, low=low, high=f"{low}~"))
 
     def extend(self, agent: str, row: StatementRow, beside: Collection[str] = ()) -> int:
+        check(row)
         key = _key(agent, row)
         for attempt in range(1, _TRIES + 1):
             count = self.count(agent)

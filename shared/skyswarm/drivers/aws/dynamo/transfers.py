@@ -15,7 +15,8 @@ from skyswarm.drivers.aws.dynamo import tallies
 from skyswarm.drivers.aws.dynamo.items import Item, Key, Value, moment, ordinal, pk
 from skyswarm.drivers.aws.dynamo.table import MOST_BYTES, MOST_ITEMS, Refused, Table, Write, pause
 from skyswarm.errors import AbsentError, ConflictError, LeaseLostError, UnavailableError
-from skyswarm.ports.records import MAX_PROGRESS, Batch, Tally, Transfer, fitting
+from skyswarm.ports.records import Batch, Tally, Transfer
+from skyswarm.ports.sizes import check, check_progress
 
 _INLINE = 512
 """Bytes of a plan that stay in the batch's item: with them it is one write unit, mostly."""
@@ -32,6 +33,7 @@ class DynamoTransfers:
 
     # ---- the transfer itself -----------------------------------------------------------------------
     def put(self, agent: str, transfer: Transfer) -> Transfer:
+        check(transfer)
         table, new = self._table, replace(transfer, version=transfer.version + 1)
         key = _transfer_key(agent, new.id)
         values: dict[str, Value] = {
@@ -74,6 +76,7 @@ class DynamoTransfers:
         groups: set[str] = set()
         first: dict[int, Batch] = {}
         for batch in batches:
+            check(batch)
             first.setdefault(batch.number, batch)
         for batch in first.values():
             need, weight = _items(batch), len(batch.plan_json) + len(batch.progress_json) + 1000
@@ -142,10 +145,10 @@ class DynamoTransfers:
     def save(
         self, agent: str, transfer: str, number: int, holder: str, progress_json: bytes, until: float
     ) -> None:
-        progress = fitting(progress_json, MAX_PROGRESS)
+        check_progress(progress_json)
         update = self._table.updating(
             _batch_key(agent, transfer, number), "SET #progress = :progress, #until = :until", _HELD,
-            progress=progress, until=until, undone=0, holder=holder,
+            progress=progress_json, until=until, undone=0, holder=holder,
         )  # fmt: skip
         try:
             self._table.write(update)

@@ -25,6 +25,7 @@ from skyswarm.errors import (
     TransferStateError,
 )
 from skyswarm.pieces.digest import PieceDigest
+from skyswarm.pieces.size import MAX_PIECES
 from skyswarm.ports.storage import Listing, Object
 
 _NO_COPY = frozenset(
@@ -94,15 +95,19 @@ class Control:
             )
         return str(made["UploadId"])
 
-    def parts(self, upload: Upload) -> Iterator[Part]:
-        """AbsentError: no such upload."""
-        marker = 0
+    def parts(self, upload: Upload, first: int = 0, count: int = MAX_PIECES) -> Iterator[Part]:
+        """Those of `count` from index `first` on. AbsentError: no such upload."""
+        marker = first  # the number of the part before the first
         while True:
             with asking(f"the upload of {upload.key}"):
-                page = self._client.list_parts(**self._of(upload), PartNumberMarker=marker)
+                page = self._client.list_parts(
+                    **self._of(upload), PartNumberMarker=marker, MaxParts=min(1000, max(1, count))
+                )
             for row in page.get("Parts", []):
                 proof = row.get("ChecksumSHA256")
                 index, modified = int(row["PartNumber"]) - 1, row["LastModified"].timestamp()
+                if index >= first + count:
+                    return
                 yield Part(
                     index, row["Size"], row["ETag"], base64.b64decode(proof) if proof else None, modified
                 )

@@ -188,7 +188,7 @@ class S3Storage:
         name = self._name(key)
         which = json.dumps([self._wire.bucket, name, size, piece_size, token])
         slot = "s3/upload/" + hashlib.sha256(which.encode()).hexdigest()
-        while True:
+        for _ in range(TRIES):
             noted = self._notes.get(self._agent, slot)
             if noted is not None and self._control.alive(Upload.parse(noted.value.decode())):
                 return noted.value.decode()
@@ -202,6 +202,7 @@ class S3Storage:
                 self._control.abort(made)
                 continue
             return made.dump()
+        raise UnavailableError(f"the upload of {key} is begun again and again by others")
 
     def part(
         self, upload: str, index: int, digest: PieceDigest, length: int, chunks: Iterable[memoryview]
@@ -214,9 +215,10 @@ class S3Storage:
             )
         self._write(found, index, digest.sha256, length, chunks)
 
-    def parts(self, upload: str) -> frozenset[int]:
+    def parts(self, upload: str, first: int = 0, count: int | None = None) -> frozenset[int]:
         found = Upload.parse(upload)
-        listed = list(self._control.parts(found))
+        count = found.count if count is None else count
+        listed = list(self._control.parts(found, first, count))
         whole = {part.index for part in listed if part.size and part.size == found.length(part.index)}
         return frozenset(
             whole.difference(part.index for part in listed if part.size != found.length(part.index))
