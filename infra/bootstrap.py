@@ -2,8 +2,9 @@
 
     infra/bootstrap.sh run|dev|bench|emulators|deploy [--into FOLDER] [--wheel FILE]
 
-`emulators` goes into `.venv-emulators`: servers that stand in for clouds, which pin versions of their own. `deploy` goes
-into `.venv-deploy`: the CDK and its Node. The project is not on their path, so what they run has only what it was given.
+`emulators` goes into `.venv-emulators`: servers that stand in for clouds, which pin versions of their own. `deploy`
+goes into `.venv-deploy`: the CDK and its Node. The project is not on their path, so what they run has only what it was
+given.
 
 Law: standard library only (nothing is installed yet); only what a lock file names with its hash is installed; nothing
 outside the target folder is changed, also not as root; no index is named here, so the user's pip configuration and
@@ -37,7 +38,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CDK = ROOT / "infra" / "aws"
 LEVELS = ("run", "dev", "bench")  # each holds the ones before it
-LOCKS = {level: f"requirements-{level}.lock" for level in (*LEVELS, "emulators", "deploy")} | {"run": "requirements.lock"}
+APART = ("emulators", "deploy")
+LOCKS = {level: f"requirements-{level}.lock" for level in (*LEVELS, *APART)} | {"run": "requirements.lock"}
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATE_SETTINGS = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 

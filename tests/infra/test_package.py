@@ -15,7 +15,9 @@ import skyswarm
 from tests.support.tree import ROOT, python_files, text
 
 PROJECT = tomllib.loads(text(Path("pyproject.toml")))
-LOCKS = {name: text(Path(f"requirements{name}.lock")) for name in ("", "-dev", "-bench", "-emulators", "-deploy")}
+LOCKS = {
+    name: text(Path(f"requirements{name}.lock")) for name in ("", "-dev", "-bench", "-emulators", "-deploy")
+}
 
 
 def _pins(lock: str) -> set[str]:
