@@ -59,7 +59,7 @@ def open_doors(
                 action="lambda:InvokeFunction",
                 function_name=made.function.ref,
                 principal="apigateway.amazonaws.com",
-                source_arn=f"arn:{Aws.PARTITION}:execute-api:{Aws.REGION}:{Aws.ACCOUNT_ID}:{api.ref}/$default/"
+                source_arn=f"arn:{Aws.PARTITION}:execute-api:{Aws.REGION}:{Aws.ACCOUNT_ID}:{api.ref}/*/"
                 f"{route.method}/a/*/v1/{route.action}{'*' if route.rest else ''}",
             )
     _stage(stack, api, parameters)

@@ -63,7 +63,8 @@ def make_stores(stack: Stack, role: Role) -> Stores:
 
 
 def _keep(resource: CfnResource) -> None:
-    """It outlives the stack; a first deployment that fails leaves nothing behind."""
+    """It outlives the stack; a first deployment that fails leaves nothing behind (so the table has no deletion
+    protection, which would also hold against that)."""
     resource.cfn_options.deletion_policy = CfnDeletionPolicy.RETAIN_EXCEPT_ON_CREATE
     resource.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
 
@@ -90,7 +91,6 @@ def _table(stack: Stack) -> dynamodb.CfnTable:
         point_in_time_recovery_specification=dynamodb.CfnTable.PointInTimeRecoverySpecificationProperty(
             point_in_time_recovery_enabled=True
         ),
-        deletion_protection_enabled=True,
     )
     _keep(table)
     return table

@@ -22,6 +22,7 @@ from skyswarm.messages.requests import FetchRequest, SubmitRequest, Want
 from tests.support.attack import Agent, Sybil, call, signed, town
 from tests.support.doors import CLOUDS, Door, LambdaDoor
 from tests.support.lambda_runtime import Function, FunctionError, http_event
+from tests.support.stage import until
 
 SHOWN = ("content-type", "cache-control", "x-content-type-options", "retry-after")
 JSON = {"content-type": "application/json"}
@@ -133,6 +134,26 @@ def test_what_is_signed_for_our_announced_address_is_taken_behind_a_gateway(twin
             assert handle(event, CONTEXT)["statusCode"] == status
 
 
+def test_a_path_that_the_gateway_has_decoded_is_not_the_one_that_was_signed(twins: Twins) -> None:
+    """An HTTP API decodes `rawPath`, and cuts it at a question mark that it decoded; a function URL does neither."""
+    deps, alice = twins.alice.deps, twins.alice
+    body = FetchRequest(twins.share, (Want(0, 0, 0, 1),)).dump()
+    path = f"/a/{alice.id}/v1/fetch_piece"
+    with ThreadPoolExecutor(1) as pool:
+        handle = door("fetch_piece", lambda: Root(deps, alice.id, "agent", alice.url, pool))
+        for spelt, raw in (
+            ("%66etch_piece", path),
+            ("fetch_piece%3Fx", path),
+            ("fetch_piece%20", f"{path} "),
+        ):
+            url = f"https://gateway.example/a/{alice.id}/v1/{spelt}"
+            _, headers = signed(twins.bob, alice, body, url=url)
+            reply = handle(
+                http_event("POST", raw, [*headers.items()], body, domain="gateway.example"), CONTEXT
+            )
+            assert reply["statusCode"] == (401 if raw == path else 404)
+
+
 # ---- events and replies ----------------------------------------------------------------------
 EVENT = http_event(
     "POST", "/a/b%2Fc?x=%20&y", [("Host", "h"), ("X-A", "1"), ("x-a", "2"), *JSON.items()], b'"\xc3\xa4"'
@@ -235,3 +256,14 @@ def test_what_is_no_request_is_answered_and_what_cannot_be_loaded_is_said(tmp_pa
         broken.invoke({})
     assert caught.value.kind == "Runtime.ImportModuleError"
     broken.close()
+
+
+def test_in_lambda_a_root_is_made_while_the_environment_starts(tmp_path: Path) -> None:
+    """Nothing was asked yet when the home that is not there was looked for."""
+    out = tmp_path / "out.txt"
+    function = Function("functions.vouch.aws.handler", {"SKYSWARM_HOME": str(tmp_path / "none")}, out)
+    until(lambda: function.lines() != [], 30, "the function to say what it lacks")
+    assert [one["code"] for one in function.lines()] == ["SKY-701"]
+    assert json.loads(function.invoke({})["body"])["error"]["code"] == "SKY-701"
+    assert [one["event"] for one in function.lines()] == ["failed", "failed", "count"]
+    function.close()

@@ -19,6 +19,8 @@ from infra.bundles import DEPLOY, Bundle, build, handler
 from infra.catalog import CATALOG, Role, Row
 from tests.support.tree import ROOT
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the synthesis, on a machine that may be busy
+
 AGENT, REPOSITORY = "skyswarm-me", "skyswarm-repository-commons"
 STACKS: dict[str, Role] = {AGENT: "agent", REPOSITORY: "repository"}
 MISSING = "the environment is missing: run `make env-deploy`"
@@ -129,6 +131,10 @@ def _statements(template: Template, row: Row) -> list[Any]:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _row(name: str) -> Row:
+    return next(row for row in CATALOG if row.name == name)
 
 
 def _rows(role: Role) -> list[Row]:
@@ -271,6 +277,24 @@ def test_nobody_but_the_named_services_starts_a_function(template: Template) -> 
     for name, permission in _of(template, "AWS::Lambda::Permission").items():
         assert permission["Principal"] in ("apigateway.amazonaws.com", "events.amazonaws.com")
         assert permission["SourceArn"], name
+        if permission["Principal"] == "apigateway.amazonaws.com":
+            assert _strings_of(permission["SourceArn"]).endswith(tuple(_doors(template))), name
+
+
+def _strings_of(value: Any) -> str:
+    return "".join(_strings(value))
+
+
+def _doors(template: Template) -> set[str]:
+    """The ends of the sources that may call: one per action, with what may follow it."""
+    routes = [route["RouteKey"] for route in _of(template, "AWS::ApiGatewayV2::Route").values()]
+    return {
+        f"/*/{key.replace(' ', '').replace('{agent}', '*').removesuffix('/{rest+}')}" for key in routes
+    } | {
+        f"/*/{key.replace(' ', '').replace('{agent}', '*').removesuffix('/{rest+}')}*"
+        for key in routes
+        if key.endswith("{rest+}")
+    }
 
 
 # ---- what is kept ----------------------------------------------------------------------------
@@ -300,11 +324,13 @@ def test_the_table_costs_nothing_idle_and_forgets_nothing(template: Template) ->
     ]
     assert table["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
     assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
-    assert table["DeletionProtectionEnabled"] is True
+    assert "DeletionProtectionEnabled" not in table, "a deployment that fails could not be taken back"
     assert "GlobalSecondaryIndexes" not in table
 
 
 def test_buckets_are_private_encrypted_and_tidied(agent: Template) -> None:
+    listing = [one for one in _statements(agent, _row("drop")) if one["Sid"] == "InboxList"]
+    assert "Condition" not in listing[0], "else what is not there is told as forbidden"
     buckets = _of(agent, "AWS::S3::Bucket")
     assert set(buckets) == {"Inbox", "Objects", "Files"}
     for name, bucket in buckets.items():

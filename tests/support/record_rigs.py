@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 ALICE = "a" * 64
 BOB = "b" * 64
+REAL = "SKYSWARM_TEST_REGION"
+"""Names the region of an AWS account on which the contract is to be held as well: it costs some cents."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,11 @@ def dynamodb_moto(folder: Path) -> Rig:
     return _dynamo(folder, moto)
 
 
+def dynamodb_real(folder: Path) -> Rig:
+    """On an account of AWS, by the user's own profile; a table per test, which takes some seconds each."""
+    return _dynamo(folder, lambda: Emulator(""))
+
+
 def _dynamo(folder: Path, server: Callable[[], Emulator]) -> Rig:
     """Over a table of its own, which another process finds by a file in the folder."""
     # Here, so that processes over other stores need not load the SDK.
@@ -159,6 +166,8 @@ def _session(url: str) -> Session:
     """One for each server: its clients take a while to make."""
     from skyswarm.drivers.aws.session import Session
 
+    if not url:
+        return Session(os.environ[REAL])
     emulator = Emulator(url)
     return Session(REGION, url, emulator.key, emulator.secret)
 
@@ -179,6 +188,9 @@ RIGS: Makers = {"memory": memory, "sqlite": sqlite, "dynamodb": dynamodb, "dynam
 
 SHARED_RIGS: Makers = {"sqlite": sqlite, "dynamodb": dynamodb, "dynamodb-moto": dynamodb_moto}
 """Those that several processes use at once."""
+
+if REAL in os.environ:
+    RIGS["dynamodb-real"] = SHARED_RIGS["dynamodb-real"] = dynamodb_real
 
 TASK_RIGS: Makers = {"memory": memory, "sqlite": sqlite, "sqs": aws("sqs")}
 """Those that keep tasks as well."""

@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from skyswarm.edge.log import as_line
+from skyswarm.errors import SkyError
 from skyswarm.ports.work import Delivery
 from skyswarm.usecases.deps import Deps
 
@@ -70,12 +72,19 @@ def count(name: str, **fields: str | int) -> None:
 
 
 class Kept:
-    """The root of this process: made when it is first asked for; a failure is not kept, so that it can be mended."""
+    """The root of this process: made once; a failure is not kept, so that it can be mended.
+
+    In Lambda it is made while the environment starts, which has a whole processor for it; the first request has the
+    share of one that the function's memory buys (a third at 512 MB), and somebody waits for it.
+    """
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._lock = threading.Lock()
         self._root: Root | None = None
+        if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+            with suppress(SkyError):  # the first request is told
+                self()
 
     def __call__(self) -> Root:
         with self._lock:
