@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: env-run ## The main job on real files, start to end; FILE=/path shares your file or folder, SIZE=64MiB is quicker than 1GiB
@@ -25,8 +25,8 @@ demo: env-run ## The main job on real files, start to end; FILE=/path shares you
 	  $(if $(FILE),--file "$(FILE)") $(if $(SIZE),--size "$(SIZE)")
 
 .PHONY: test
-test: lint types imports ## Everything that must hold: lint, types, import rules, and all tests but the slow ones
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
+test: lint types imports env-emulators ## Everything that must hold: lint, types, import rules, and all tests but the slow ones
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not deploy" $(ARGS)
 
 .PHONY: setup
 setup: env-dev ## Only build .venv with all that tests need (the other targets do it by themselves)
@@ -59,6 +59,10 @@ completion: env-run ## Complete `skyswarm` in the shell you are in; .venv/bin mu
 .PHONY: e2e
 e2e: env-dev ## Kills, faults and big files, on real processes (minutes)
 	$(PYTEST) -m slow $(ARGS)
+
+.PHONY: test-deploy
+test-deploy: env-dev env-deploy ## What would be deployed: bundles and templates, checked offline (needs 1 GB once)
+	$(PYTEST) -m deploy $(ARGS)
 
 .PHONY: fuzz
 fuzz: env-dev ## Bad input for the parsers, again and again with other seeds (ROUNDS=20)

@@ -17,6 +17,8 @@ from infra.bundles import DEPLOY, HOST, LAMBDA, Bundle, build, entry, fetched, h
 from infra.catalog import CATALOG, SIGNED, Row
 from tests.support.tree import ROOT
 
+pytestmark = pytest.mark.deploy
+
 ROWS = {row.name: row for row in CATALOG}
 NOT_YET = {"receipt", "read", "drop", "move", "work", "sweep", "setup"}
 """Functions whose handler for AWS nobody has written: their bundles hold the packages, and no code of ours."""

@@ -19,7 +19,10 @@ from infra.bundles import DEPLOY, Bundle, build, handler
 from infra.catalog import CATALOG, Role, Row
 from tests.support.tree import ROOT
 
-pytestmark = pytest.mark.timeout(300)  # the first test waits for the synthesis, on a machine that may be busy
+pytestmark = [
+    pytest.mark.deploy,
+    pytest.mark.timeout(300),  # the first test waits for the synthesis, on a machine that may be busy
+]
 
 AGENT, REPOSITORY = "skyswarm-me", "skyswarm-repository-commons"
 STACKS: dict[str, Role] = {AGENT: "agent", REPOSITORY: "repository"}
