@@ -161,7 +161,7 @@ def _build(folder: Path, level: str, wheel: Path | None, wanted: dict[str, str])
 
 
 def _node(folder: Path) -> None:
-    """The CDK's command line, as its package-lock names it by hash, by the npm of the Node that has just been installed."""
+    """The CDK's command line, as its package-lock names it by hash, by the npm that has just been installed."""
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(CDK / name, folder / name)
     quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(folder)]
