@@ -29,7 +29,7 @@ from skyswarm.drivers.storages.memory import MemoryStorage
 from skyswarm.drivers.storages.presign import Presigner
 from skyswarm.edge.api import answer
 from skyswarm.edge.http import Request
-from skyswarm.edge.runtime import prices
+from skyswarm.edge.pricing import prices
 from skyswarm.errors import (
     AbsentError,
     LinkExpiredError,

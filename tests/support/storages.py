@@ -78,7 +78,8 @@ class FolderRig(Rig):
 
 
 class S3Rig(Rig):
-    """A prefix of its own in a bucket of its own; another process finds it by a file in the folder."""
+    """A prefix of its own in a bucket of this test process: SeaweedFS has no room for hundreds of them. Another process
+    finds it by a file in the folder."""
 
     anonymous = False
 
@@ -93,17 +94,12 @@ class S3Rig(Rig):
         self.versioned = versioned
         self.notes = SqliteNotes(Database(folder / "notes.db"))
         place = folder / "bucket.json"
-        there = place.exists()
-        self.url, self.bucket = (
-            json.loads(place.read_text()) if there else (self.server().url, unique("store"))
-        )
-        if not there:
-            client = self.session().client("s3", s3={"addressing_style": "path"})
-            client.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-            if versioned:
-                status = {"Status": "Enabled"}
-                client.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration=status)
-            place.write_text(json.dumps([self.url, self.bucket]))
+        if place.exists():
+            self.url, self.bucket, self.root = json.loads(place.read_text())
+        else:
+            self.url, self.root = self.server().url, unique("rig")
+            self.bucket = s3_bucket(self.url, versioned)
+            place.write_text(json.dumps([self.url, self.bucket, self.root]))
 
     def session(self) -> Session:
         return s3_session(self.url)
@@ -113,7 +109,7 @@ class S3Rig(Rig):
 
         return open_bucket(
             self.session(), self.bucket, AGENT, self.notes, self.now, os.urandom,
-            prefix=f"{name}/", versioned=self.versioned,
+            prefix=f"{self.root}/{name}/", versioned=self.versioned,
             siblings=lambda other: self.open(other) if other in ("main", "origin") else None, **options,
         )  # fmt: skip
 
@@ -150,6 +146,16 @@ def s3_session(url: str) -> Session:
 
     emulator = Emulator(url)
     return Session(REGION, url, emulator.key, emulator.secret)
+
+
+@cache
+def s3_bucket(url: str, versioned: bool) -> str:
+    """A bucket there."""
+    client, bucket = s3_session(url).client("s3", s3={"addressing_style": "path"}), unique("store")
+    client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    if versioned:
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return bucket
 
 
 SERVED: dict[str, type[Rig]] = {"memory": MemoryRig, "folder": FolderRig}

@@ -6,14 +6,13 @@ refers to. Every deployment founds its agents here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from skyswarm.drivers.seeds import Prepared, prepare
 from skyswarm.messages.dsse import seal
 from skyswarm.messages.keys import commitment, did_key
 from skyswarm.messages.statements import Inception, Signed, parse_signed, payload_type
-from skyswarm.ports.records import Statements
+from skyswarm.ports.records import StatementRow
 from skyswarm.ports.system import Entropy
 from skyswarm.usecases.views import row_of
 
@@ -30,10 +29,9 @@ class Newborn:
         """Its id: the inception's hash."""
         return self.inception.statement.id
 
-    def keep(self, adopt: Callable[[Prepared, str], None], statements: Statements, now: float) -> None:
-        """Keep its keys by `adopt`, then its inception."""
-        adopt(self.prepared, self.id)
-        statements.append(self.id, [row_of(self.inception, now)])
+    def row(self, now: float) -> StatementRow:
+        """Its inception, to be stored once its keys are kept."""
+        return row_of(self.inception, now)
 
 
 def bear(entropy: Entropy, recovery: tuple[str, ...] = ()) -> Newborn:

@@ -7,13 +7,11 @@ Law: the only place that chooses the local drivers and takes time and randomness
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -40,9 +38,9 @@ from skyswarm.drivers.seeds import make_recovery
 from skyswarm.drivers.storages.presign import Presigner
 from skyswarm.edge.founding import bear
 from skyswarm.edge.limits_file import read_limits
+from skyswarm.edge.pricing import prices
 from skyswarm.messages.keys import commitment
 from skyswarm.ports.system import Clock, Entropy
-from skyswarm.usecases.costs import Prices
 from skyswarm.usecases.deps import Deps
 from skyswarm.usecases.limits import Limits
 
@@ -138,13 +136,6 @@ def _public(url: str | None) -> bool:
         return True
 
 
-def prices() -> Prices:
-    """The dated price table that ships with the package."""
-    return Prices.parse(
-        json.loads(resources.files("skyswarm.data").joinpath("prices.json").read_text("utf-8"))
-    )
-
-
 def create(
     path: Path,
     *,
@@ -181,9 +172,10 @@ def create(
     )
     config.dump()  # what is wrong in it is said before anything is made
     with Home.founding(path, entropy) as home:
+        FileKeys(home.keys, entropy).adopt(born.prepared, born.id)
         database = Database(home.database)
         try:
-            born.keep(FileKeys(home.keys, entropy).adopt, SqliteStatements(database), clock())
+            SqliteStatements(database).append(born.id, [born.row(clock())])
         finally:
             database.close()
         home.complete(config)

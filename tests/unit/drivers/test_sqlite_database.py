@@ -294,7 +294,8 @@ def test_a_failure_to_write_with_room_on_the_disk_is_not_told_as_full(path: Path
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
     try:
         with pytest.raises(BackendError, match="SQLITE_IOERR_WRITE") as caught:
-            SqliteNotes(database).put("a", Entry("big", bytes(2 << 20)))
+            for number in range(8):
+                SqliteNotes(database).put("a", Entry(f"big {number}", bytes(256 << 10)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not isinstance(caught.value, StorageFullError)
