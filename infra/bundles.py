@@ -210,8 +210,12 @@ def fetched(packages: Sequence[str], target: Target) -> Path:
 
 
 def _index() -> dict[str, str]:
-    """uv reads its own settings and none of pip's: the two that say where packages come from are handed on."""
-    handed = {"UV_DEFAULT_INDEX": "PIP_INDEX_URL", "UV_INDEX": "PIP_EXTRA_INDEX_URL"}
+    """uv reads its own settings and none of pip's: those that say where packages come from are handed on."""
+    handed = {
+        "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
+        "UV_INDEX": "PIP_EXTRA_INDEX_URL",
+        "SSL_CERT_FILE": "PIP_CERT",
+    }
     return {
         to: os.environ[name] for to, name in handed.items() if name in os.environ and to not in os.environ
     }

@@ -29,7 +29,7 @@ from skyswarm.errors import (
 from skyswarm.ports.storage import ANY_VERSION, Origin
 from tests.support.emulators import ACCOUNT, SECRET
 from tests.support.s3_child import COUNT, PIECE, digest, piece_chunks
-from tests.support.storages import S3_RIGS, S3Rig, read, sample
+from tests.support.storages import S3_RIGS, S3Rig, read, s3_bucket, sample
 from tests.support.tree import ROOT
 
 KEY = "dir/a b+c%20d~ü#?&='☃.html"
@@ -233,26 +233,29 @@ def test_those_who_begin_one_upload_at_once_get_one(rig: S3Rig) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: s.begun(rig.open()), range(8)))) == 1
     client = rig.session().client("s3", s3={"addressing_style": "path"})
-    assert len(client.list_multipart_uploads(Bucket=rig.bucket)["Uploads"]) == 1
+    assert len(client.list_multipart_uploads(Bucket=rig.bucket, Prefix=rig.root)["Uploads"]) == 1
 
 
 def test_a_copy_from_a_bucket_that_is_no_storage_of_this_user(rig: S3Rig, tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
     theirs = type(rig)(folder)
+    theirs.bucket = s3_bucket.__wrapped__(rig.url, False)  # not the one that this process has made already
     s = sample(rig.piece)
     made = theirs.open().put(KEY, s.data, if_version=None)
     sink = rig.open()
     upload = s.begun(sink)
 
-    def copied(key: str = f"main/{KEY}", version: str = made.version, bucket: str = "") -> bytes | None:
+    def copied(
+        key: str = f"{theirs.root}/main/{KEY}", version: str = made.version, bucket: str = ""
+    ) -> bytes | None:
         origin = Origin("", key, version, sink.kind, bucket or theirs.bucket, ACCOUNT)
         return sink.copy(upload, 0, origin, 0, s.digests[0], s.piece)
 
     with pytest.raises(SourceChangedError):
         copied(version="another")
     with pytest.raises(AbsentError):
-        copied(key="main/none")
+        copied(key=f"{theirs.root}/main/none")
     with pytest.raises(ForbiddenError):
         copied(bucket="no-such-bucket")
     assert copied() == (s.digests[0].sha256 if rig.proves_copies else None)
