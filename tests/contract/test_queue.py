@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from skyswarm.drivers.aws.slots import KEEP, TRUST, Holder
 from skyswarm.drivers.aws.sqs import SqsTasks
 from skyswarm.errors import BackendError, LeaseLostError, UnavailableError
 from skyswarm.ports.work import Delivery, Task
-from tests.support.aws_rigs import Queue
+from tests.support.aws_rigs import Dying, Queue
 from tests.support.record_rigs import ALICE
 
 TASK = Task(ALICE, "sync", b"{}", "sync")
@@ -118,25 +117,6 @@ def test_a_name_that_waits_in_a_long_queue_keeps_its_place(queue: Queue) -> None
     assert lying(queue) == 1
     queue.tasks().done(taken)
     assert lying(queue) == 0
-
-
-class Dying:
-    """A client that dies at one call, before it (`after` False) or once it was applied."""
-
-    def __init__(self, inner: Any, name: str, after: bool) -> None:
-        self._inner, self._name, self._after = inner, name, after
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inner, name)
-        if name != self._name:
-            return method
-
-        def call(**named: Any) -> Any:
-            if self._after:
-                method(**named)
-            raise UnavailableError("killed here")
-
-        return call
 
 
 def dying(queue: Queue, name: str, after: bool) -> SqsTasks:

@@ -14,7 +14,7 @@ import pytest
 from skyswarm.drivers.aws.keys import FRESH, SecretKeys
 from skyswarm.drivers.seeds import Prepared, prepare
 from skyswarm.errors import BackendError, ConflictError, MalformedError, SetupError, UnavailableError
-from tests.support.aws_rigs import session
+from tests.support.aws_rigs import Dying, session
 from tests.support.emulators import ministack, unique
 from tests.support.record_rigs import ALICE
 
@@ -97,25 +97,6 @@ def test_a_rotation_is_seen_by_others_within_seconds(store: Store) -> None:
 def test_after_a_rotation_no_older_version_is_kept_under_a_label(store: Store) -> None:
     store.driver().rotate(ALICE, store.prepared.current_public)
     assert list(store.versions().values()) == [["AWSCURRENT"]]
-
-
-class Dying:
-    """A client that dies at one call, before it or once it was applied; or whose answer is merely lost once."""
-
-    def __init__(self, inner: Any, name: str, after: bool) -> None:
-        self._inner, self._name, self._after = inner, name, after
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inner, name)
-        if name != self._name:
-            return method
-
-        def call(**named: Any) -> Any:
-            if self._after:
-                method(**named)
-            raise UnavailableError("killed here")
-
-        return call
 
 
 @pytest.mark.parametrize("after", [False, True])

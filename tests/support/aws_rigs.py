@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from skyswarm.cli.agent import free_port
 from skyswarm.drivers.aws.dynamo.schema import create_table
@@ -21,6 +22,7 @@ from skyswarm.drivers.aws.keys import SecretKeys
 from skyswarm.drivers.aws.session import Session
 from skyswarm.drivers.aws.slots import DynamoSlots
 from skyswarm.drivers.aws.sqs import SqsTasks
+from skyswarm.errors import UnavailableError
 from skyswarm.ports.work import Delivery, Task
 from tests.support.emulators import BIN, REGION, Emulator, _run, ministack, moto, unique
 from tests.support.record_rigs import Rig, memory
@@ -137,3 +139,22 @@ def secret_keys_moto(folder: Path) -> SecretKeys:
 def _secret_keys(emulator: Emulator) -> SecretKeys:
     client = session(emulator.url).client("secretsmanager")
     return SecretKeys(client, unique("skyswarm-keys") + "/", os.urandom, time.time)
+
+
+class Dying:
+    """A client that dies at one call, before it (`after` False) or once it was applied."""
+
+    def __init__(self, inner: Any, name: str, after: bool) -> None:
+        self._inner, self._name, self._after = inner, name, after
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+        if name != self._name:
+            return method
+
+        def call(**named: Any) -> Any:
+            if self._after:
+                method(**named)
+            raise UnavailableError("killed here")
+
+        return call
